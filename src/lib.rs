@@ -1,0 +1,11 @@
+//! Take control of machines that have nothing but an ssh server and a Python interpreter.
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+mod context;
+mod error;
+mod value;
+
+pub use context::Context;
+pub use error::{CallError, ConnectError, Error, ExitStatus, Result, Stage};
+pub use value::Value;
