@@ -153,6 +153,9 @@ pub enum ExitStatus {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// The system no longer knows: the program that uses this library ignores SIGCHLD, or has waited
+    /// for the process itself.
+    Unknown,
 }
 
 impl fmt::Display for ExitStatus {
@@ -160,6 +163,7 @@ impl fmt::Display for ExitStatus {
         match self {
             ExitStatus::Code(code) => write!(f, "exit status {code}"),
             ExitStatus::Signal(signal) => write!(f, "killed by signal {signal}"),
+            ExitStatus::Unknown => f.write_str("ended, exit status unknown"),
         }
     }
 }

@@ -4,6 +4,9 @@
 
 mod context;
 mod error;
+#[allow(unsafe_code)]
+#[allow(dead_code, unused_imports)]
+mod sys;
 mod value;
 
 pub use context::Context;

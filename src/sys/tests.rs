@@ -1,0 +1,423 @@
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{ErrorKind, IoSlice, Read};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::ExitStatus;
+
+/// Runs `body` in a process of its own, where no other test opens descriptors or changes signals: the
+/// test's own executable, run for this test alone.
+fn alone(body: impl FnOnce()) {
+    if std::env::var_os("ECONTEXT_TEST_ALONE").is_some() {
+        return body();
+    }
+    let thread = std::thread::current();
+    let name = thread.name().expect("the test harness names its threads");
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command.env("ECONTEXT_TEST_ALONE", "1");
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {}\n{stderr}", output.status);
+}
+
+fn c(texts: &[&str]) -> Vec<CString> {
+    texts.iter().map(|text| CString::new(*text).unwrap()).collect()
+}
+
+/// Starts `argv` with its output in the pipe that is returned.
+fn spawn(argv: &[&str], env: &[&str], dir: Option<&str>) -> io::Result<(Process, File)> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let (reader, writer) = pipe()?;
+    let (argv, env) = (c(argv), c(env));
+    let current_dir = dir.map(|dir| CString::new(dir).unwrap());
+    let process = Spawn {
+        argv: &argv,
+        env: &env,
+        current_dir: current_dir.as_deref(),
+        stdin: null.as_fd(),
+        stdout: writer.as_fd(),
+        stderr: null.as_fd(),
+    }
+    .spawn()?;
+    Ok((process, File::from(reader)))
+}
+
+/// What `script` prints, and how it ends.
+fn sh(script: &str, env: &[&str], dir: Option<&str>) -> (String, ExitStatus) {
+    let (mut process, mut output) = spawn(&["/bin/sh", "-c", script], env, dir).unwrap();
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    (text, wait(&mut process))
+}
+
+fn wait(process: &mut Process) -> ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "process {} does not end", process.pid);
+        wait_readable(process.exit_fd());
+    }
+}
+
+fn wait_readable(fd: Option<BorrowedFd<'_>>) -> bool {
+    let fd = fd.map_or(-1, |fd| fd.as_raw_fd());
+    let wait_ms = if fd < 0 { 5 } else { 20_000 };
+    let mut fds = [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }];
+    poll(&mut fds, wait_ms).unwrap() == 1
+}
+
+fn open_descriptors() -> Vec<(i32, String)> {
+    let mut open: Vec<_> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name(), fs::read_link(entry.path()).ok()?)))
+        .map(|(fd, to)| (fd.to_str().unwrap().parse().unwrap(), to.display().to_string()))
+        .filter(|(_, to)| !to.ends_with("/fd"))
+        .collect();
+    open.sort();
+    open
+}
+
+fn close_standard_descriptors() {
+    for fd in 0..=2 {
+        // SAFETY: in a process of this test's own; nobody there uses them.
+        unsafe { libc::close(fd) };
+    }
+}
+
+fn set_sigpipe(action: libc::sighandler_t) {
+    // SAFETY: sets a disposition, no handler.
+    unsafe { libc::signal(libc::SIGPIPE, action) };
+}
+
+#[test]
+fn a_pipe_and_a_pair_carry_bytes_until_their_end() {
+    let (pipe_reader, pipe_writer) = pipe().unwrap();
+    let (left, right) = socketpair().unwrap();
+    for (reader, writer) in [(&pipe_reader, &pipe_writer), (&left, &right), (&right, &left)] {
+        let parts = [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cd")];
+        assert_eq!(write_vectored(writer.as_fd(), &parts).unwrap(), 4);
+        let mut buffer = [0; 9];
+        assert_eq!(read(reader.as_fd(), &mut buffer).unwrap(), 4);
+        assert_eq!(&buffer[..4], b"abcd");
+    }
+    drop((pipe_writer, left));
+    for reader in [pipe_reader, right] {
+        assert_eq!(read(reader.as_fd(), &mut [0; 9]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn more_parts_than_the_system_takes_are_a_short_write() {
+    for (reader, writer) in [pipe().unwrap(), socketpair().unwrap()] {
+        let parts = vec![IoSlice::new(b"x"); 5000];
+        assert_eq!(write_vectored(writer.as_fd(), &parts).unwrap(), 1024);
+        assert_eq!(read(reader.as_fd(), &mut [0; 5000]).unwrap(), 1024);
+    }
+}
+
+#[test]
+fn a_nonblocking_end_says_would_block_and_leaves_the_other_alone() {
+    let (left, right) = socketpair().unwrap();
+    set_buffer_bytes(left.as_fd(), 4096).unwrap();
+    set_nonblocking(left.as_fd()).unwrap();
+    assert_eq!(read(left.as_fd(), &mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let block = [7; 1 << 20];
+    let mut written = 0;
+    let error = loop {
+        match write_vectored(left.as_fd(), &[IoSlice::new(&block)]) {
+            Ok(count) => written += count,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    assert!(written < block.len(), "a small buffer took {written} bytes");
+    // SAFETY: reads the flags of an open descriptor.
+    let flags = unsafe { libc::fcntl(right.as_raw_fd(), libc::F_GETFL) };
+    assert_eq!(flags & libc::O_NONBLOCK, 0);
+}
+
+#[test]
+fn poll_tells_what_is_ready_and_gives_up_in_time() {
+    let (reader, writer) = pipe().unwrap();
+    let mut fds = [libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+    assert_eq!(poll(&mut fds, 0).unwrap(), 0);
+    let start = Instant::now();
+    assert_eq!(poll(&mut fds, 20).unwrap(), 0);
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    write_vectored(writer.as_fd(), &[IoSlice::new(b"x")]).unwrap();
+    assert_eq!(poll(&mut fds, -1).unwrap(), 1);
+    assert_eq!(fds[0].revents, libc::POLLIN);
+}
+
+#[test]
+fn shutting_one_direction_of_a_socket_ends_it_for_every_holder() {
+    let (left, right) = socketpair().unwrap();
+    let stray = left.try_clone().unwrap();
+    shutdown_socket(left.as_fd(), Shutdown::Write).unwrap();
+    assert_eq!(read(right.as_fd(), &mut [0; 1]).unwrap(), 0);
+    write_vectored(right.as_fd(), &[IoSlice::new(b"x")]).unwrap();
+    assert_eq!(read(stray.as_fd(), &mut [0; 9]).unwrap(), 1);
+    shutdown_socket(left.as_fd(), Shutdown::Both).unwrap();
+    let error = write_vectored(right.as_fd(), &[IoSlice::new(b"x")]).unwrap_err();
+    assert!(is_end_of_stream(&error), "{error}");
+}
+
+#[test]
+fn a_gone_reader_is_an_error_and_never_a_signal() {
+    alone(|| {
+        let broken = || {
+            let (reader, pipe_writer) = pipe().unwrap();
+            let (peer, socket) = socketpair().unwrap();
+            drop((reader, peer));
+            [pipe_writer, socket]
+        };
+        // Where nobody ignores the signal, it would end this process; and it must not come
+        // later either, once the mask has fallen.
+        for action in [libc::SIG_DFL, libc::SIG_IGN, libc::SIG_DFL] {
+            set_sigpipe(action);
+            for writer in broken() {
+                let error = write_vectored(writer.as_fd(), &[IoSlice::new(b"x")]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+                assert!(is_end_of_stream(&error));
+                assert!(!sigpipe_is_pending());
+            }
+        }
+        // One that was pending before is the host program's own, and stays.
+        let before = mask_signals(libc::SIG_BLOCK, &sigpipe()).unwrap();
+        // SAFETY: a signal to this thread, which blocks it.
+        unsafe { libc::raise(libc::SIGPIPE) };
+        for writer in broken() {
+            write_vectored(writer.as_fd(), &[IoSlice::new(b"x")]).unwrap_err();
+        }
+        assert!(sigpipe_is_pending());
+        set_sigpipe(libc::SIG_IGN);
+        mask_signals(libc::SIG_SETMASK, &before).unwrap();
+    });
+}
+
+#[test]
+fn descriptors_are_born_close_on_exec_and_above_the_standard_ones() {
+    alone(|| {
+        close_standard_descriptors();
+        let ((a, b), (c, d)) = (pipe().unwrap(), socketpair().unwrap());
+        for fd in [&a, &b, &c, &d, &duplicate(a.as_fd()).unwrap()] {
+            assert!(fd.as_raw_fd() > 2, "{fd:?}");
+            // SAFETY: reads the flags of an open descriptor.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
+            assert_eq!(flags, libc::FD_CLOEXEC);
+        }
+    });
+}
+
+#[test]
+fn a_program_runs_with_its_arguments_environment_and_directory() {
+    let (mut process, mut output) = spawn(
+        &["/bin/sh", "-c", "echo $0 $1; pwd; /usr/bin/env", "zero", "a b"],
+        &["A=1", "PATH=/x"],
+        Some("/usr"),
+    )
+    .unwrap();
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert_eq!(wait(&mut process), ExitStatus::Code(0));
+    // The shell adds PWD and its like.
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[..2], ["zero a b", "/usr"]);
+    assert!(lines.contains(&"A=1") && lines.contains(&"PATH=/x"), "{text}");
+    assert!(!text.contains("HOME="), "{text}");
+}
+
+#[test]
+fn how_a_program_ended_is_told_again_and_again() {
+    let (mut process, _output) = spawn(&["/bin/sh", "-c", "exit 7"], &[], None).unwrap();
+    for _ in 0..3 {
+        assert_eq!(wait(&mut process), ExitStatus::Code(7));
+    }
+    assert_eq!(sh("kill -9 $$", &[], None).1, ExitStatus::Signal(9));
+}
+
+#[test]
+fn the_exit_descriptor_becomes_readable_at_the_end() {
+    let (left, right) = socketpair().unwrap();
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    let mut process = Spawn {
+        argv: &c(&["/bin/cat"]),
+        env: &[],
+        current_dir: None,
+        stdin: right.as_fd(),
+        stdout: null.as_fd(),
+        stderr: null.as_fd(),
+    }
+    .spawn()
+    .unwrap();
+    drop(right);
+    assert_eq!(process.try_wait().unwrap(), None);
+    drop(left);
+    if process.exit_fd().is_some() {
+        assert!(wait_readable(process.exit_fd()));
+        assert_eq!(process.try_wait().unwrap(), Some(ExitStatus::Code(0)));
+    }
+    assert_eq!(wait(&mut process), ExitStatus::Code(0));
+}
+
+#[test]
+fn a_signal_reaches_a_running_program_and_nothing_once_it_has_ended() {
+    let (mut process, output) = spawn(&["/bin/cat", "/dev/zero"], &[], None).unwrap();
+    process.signal(0).unwrap();
+    process.signal(libc::SIGKILL).unwrap();
+    assert_eq!(wait(&mut process), ExitStatus::Signal(libc::SIGKILL));
+    process.signal(libc::SIGKILL).unwrap();
+    drop(output);
+    // The same without the kernel's handle, as on a system that has none.
+    let (process, _output) = spawn(&["/bin/cat", "/dev/zero"], &[], None).unwrap();
+    let mut process = process.without_handle();
+    assert!(process.exit_fd().is_none());
+    process.signal(libc::SIGTERM).unwrap();
+    assert_eq!(wait(&mut process), ExitStatus::Signal(libc::SIGTERM));
+    process.signal(libc::SIGTERM).unwrap();
+}
+
+#[test]
+fn a_program_starts_with_default_signals_in_a_session_of_its_own() {
+    alone(|| {
+        set_sigpipe(libc::SIG_IGN);
+        // SAFETY: sets a disposition, no handler.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+        mask_signals(libc::SIG_BLOCK, &all_signals()).unwrap();
+        let (text, _) =
+            sh("cat /proc/self/status; echo sid $(cut -d' ' -f6 /proc/$$/stat)", &[], None);
+        let field = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().to_string()
+        };
+        // 32 and 33 are the C library's own, which it lets nobody change.
+        const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
+        for name in ["SigBlk:", "SigIgn:"] {
+            let signals = u64::from_str_radix(&field(name), 16).unwrap();
+            assert_eq!(signals & !OF_THE_C_LIBRARY, 0, "{name} {signals:x}");
+        }
+        // SAFETY: asks for a number.
+        let ours = unsafe { libc::getsid(0) };
+        assert_ne!(field("sid"), ours.to_string());
+        // And in this thread the mask is as it was.
+        let mask = mask_signals(libc::SIG_BLOCK, &no_signals()).unwrap();
+        // SAFETY: reads an initialised set.
+        assert_eq!(unsafe { libc::sigismember(&raw const mask, libc::SIGUSR1) }, 1);
+    });
+}
+
+#[test]
+fn a_program_without_a_slash_is_looked_for_in_its_own_path() {
+    let dir = std::env::temp_dir().join(format!("econtext-spawn-{}", std::process::id()));
+    let inner = dir.join("inner");
+    fs::create_dir_all(inner.join("tool")).unwrap();
+    let tool = dir.join("tool");
+    fs::write(&tool, "#!/bin/sh\necho found\n").unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |path: &str| match spawn(&["tool"], &[path], None) {
+        Ok((mut process, mut output)) => {
+            let mut text = String::new();
+            output.read_to_string(&mut text).unwrap();
+            wait(&mut process);
+            text
+        }
+        Err(error) => format!("{:?}: {error}", error.kind()),
+    };
+    let shown = dir.display();
+    // A directory of that name is passed over; so are relative directories.
+    assert_eq!(run(&format!("PATH=/nowhere::{shown}/inner:{shown}")), "found\n");
+    assert_eq!(run("PATH=/nowhere::."), "NotFound: tool not found in PATH (/nowhere::.)");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(
+        run(&format!("PATH={shown}")),
+        format!("PermissionDenied: cannot execute {shown}/tool: Permission denied (os error 13)")
+    );
+    fs::remove_dir_all(dir).unwrap();
+    assert!(
+        spawn(&["true"], &[], None).is_ok_and(|(mut p, _)| wait(&mut p) == ExitStatus::Code(0))
+    );
+}
+
+#[test]
+fn what_cannot_start_says_which_step_failed() {
+    let fails = |argv: &[&str], dir| {
+        let error = spawn(argv, &[], dir).map(drop).unwrap_err();
+        format!("{:?}: {error}", error.kind())
+    };
+    assert_eq!(
+        fails(&["/no/such\nprogram"], None),
+        "NotFound: cannot execute /no/such\\nprogram: No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        fails(&["/etc/passwd"], None),
+        "PermissionDenied: cannot execute /etc/passwd: Permission denied (os error 13)"
+    );
+    assert_eq!(
+        fails(&["/bin/true"], Some("/no/such/directory")),
+        "NotFound: cannot change to /no/such/directory: No such file or directory (os error 2)"
+    );
+    assert_eq!(fails(&[], None), "InvalidInput: there is no program to start");
+}
+
+#[test]
+fn neither_success_nor_failure_leaves_a_descriptor_or_a_process() {
+    alone(|| {
+        let before = open_descriptors();
+        for _ in 0..10 {
+            assert_eq!(sh("echo x", &[], None), ("x\n".to_string(), ExitStatus::Code(0)));
+            spawn(&["/no/such/program"], &[], None).map(drop).unwrap_err();
+            spawn(&["nothing"], &[], None).map(drop).unwrap_err();
+        }
+        assert_eq!(open_descriptors(), before);
+        // SAFETY: asks for any child; there is none, so that it returns at once.
+        assert_eq!(unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) }, -1);
+        // The program itself has the standard three, and the one by which ls reads.
+        let (text, _) = sh("exec ls /proc/self/fd", &[], None);
+        assert_eq!(text, "0\n1\n2\n3\n");
+    });
+}
+
+#[test]
+fn a_master_without_standard_descriptors_starts_programs() {
+    alone(|| {
+        close_standard_descriptors();
+        let (text, status) = sh("echo out; readlink /proc/self/fd/0", &[], None);
+        assert_eq!((text.as_str(), status), ("out\n/dev/null\n", ExitStatus::Code(0)));
+        // Here the sources themselves have the numbers 0 to 2, in another order.
+        let (_, first) = pipe().unwrap();
+        let null = File::open("/dev/null").unwrap();
+        assert_eq!(null.as_raw_fd(), 0);
+        let swapped = Spawn {
+            argv: &c(&["/bin/sh", "-c", "readlink /proc/self/fd/2"]),
+            env: &c(&["PATH=/usr/bin:/bin"]),
+            current_dir: None,
+            stdin: first.as_fd(),
+            stdout: null.as_fd(),
+            stderr: null.as_fd(),
+        };
+        assert_ne!(wait(&mut swapped.spawn().unwrap()), ExitStatus::Code(126));
+    });
+}
+
+#[test]
+fn a_host_program_that_ignores_sigchld_gets_an_unknown_status() {
+    alone(|| {
+        // SAFETY: sets a disposition, no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let (mut process, _output) = spawn(&["/bin/cat", "/dev/zero"], &[], None).unwrap();
+        assert_eq!(process.try_wait().unwrap(), None);
+        process.signal(libc::SIGKILL).unwrap();
+        assert_eq!(wait(&mut process), ExitStatus::Unknown);
+        process.signal(libc::SIGKILL).unwrap();
+        let error = spawn(&["/no/such/program"], &[], None).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    });
+}
