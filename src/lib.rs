@@ -4,6 +4,8 @@
 
 mod context;
 mod error;
+#[allow(dead_code)]
+mod mac;
 #[allow(unsafe_code)]
 #[allow(dead_code, unused_imports)]
 mod sys;
