@@ -10,6 +10,8 @@ mod mac;
 #[allow(dead_code, unused_imports)]
 mod sys;
 mod value;
+#[allow(dead_code)]
+mod wire;
 
 pub use context::Context;
 pub use error::{CallError, ConnectError, Error, ExitStatus, Result, Stage};
