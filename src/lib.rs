@@ -10,7 +10,7 @@ mod mac;
 #[allow(dead_code, unused_imports)]
 mod sys;
 mod value;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod wire;
 
 pub use context::Context;

@@ -12,18 +12,20 @@ use crate::ExitStatus;
 
 /// Runs `body` in a process of its own, where no other test opens descriptors or changes signals: the
 /// test's own executable, run for this test alone.
-fn alone(body: impl FnOnce()) {
+fn alone<F: FnOnce()>(body: F) {
     if std::env::var_os("ECONTEXT_TEST_ALONE").is_some() {
         return body();
     }
-    let thread = std::thread::current();
-    let name = thread.name().expect("the test harness names its threads");
+    // The closure's name is the test's, between the crate's and its own.
+    let (_, path) = std::any::type_name::<F>().split_once("::").expect("a path");
+    let (name, _) = path.rsplit_once("::").expect("a path");
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command.env("ECONTEXT_TEST_ALONE", "1");
     let output = command.output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {}\n{stderr}", output.status);
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    let passed = output.status.success() && stdout.contains("running 1 test");
+    assert!(passed, "{name}: {}\n{stdout}\n{stderr}", output.status);
 }
 
 fn c(texts: &[&str]) -> Vec<CString> {
@@ -392,18 +394,25 @@ fn a_master_without_standard_descriptors_starts_programs() {
         let (text, status) = sh("echo out; readlink /proc/self/fd/0", &[], None);
         assert_eq!((text.as_str(), status), ("out\n/dev/null\n", ExitStatus::Code(0)));
         // Here the sources themselves have the numbers 0 to 2, in another order.
-        let (_, first) = pipe().unwrap();
-        let null = File::open("/dev/null").unwrap();
-        assert_eq!(null.as_raw_fd(), 0);
-        let swapped = Spawn {
-            argv: &c(&["/bin/sh", "-c", "readlink /proc/self/fd/2"]),
-            env: &c(&["PATH=/usr/bin:/bin"]),
+        let (reader, writer) = pipe().unwrap();
+        // SAFETY: makes a descriptor, the lowest that is free, which this test owns.
+        let zero = unsafe { OwnedFd::from_raw_fd(libc::dup(writer.as_raw_fd())) };
+        let [one, two] = [(); 2].map(|()| File::options().write(true).open("/dev/null").unwrap());
+        assert_eq!([zero.as_raw_fd(), one.as_raw_fd(), two.as_raw_fd()], [0, 1, 2]);
+        let mut swapped = Spawn {
+            argv: &c(&["/bin/sh", "-c", "echo out; echo err >&2"]),
+            env: &[],
             current_dir: None,
-            stdin: first.as_fd(),
-            stdout: null.as_fd(),
-            stderr: null.as_fd(),
-        };
-        assert_ne!(wait(&mut swapped.spawn().unwrap()), ExitStatus::Code(126));
+            stdin: two.as_fd(),
+            stdout: zero.as_fd(),
+            stderr: one.as_fd(),
+        }
+        .spawn()
+        .unwrap();
+        drop((zero, writer));
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), wait(&mut swapped)), ("out\n", ExitStatus::Code(0)));
     });
 }
 
