@@ -1,0 +1,23 @@
+//! What the tests of whole runs share. Used as `mod support;`.
+//!
+//! - [`isolated`] runs a test's body in a process of its own, and fails if it leaves anything behind;
+//! - [`for_each_python`] finds the interpreters of this machine;
+//! - [`leave_out`] says aloud what cannot be tested here;
+//! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
+//!
+//! Reads `/proc`, so that these tests are for Linux.
+#![allow(dead_code, unused_imports, reason = "each test file uses its part of this")]
+
+mod isolated;
+mod leaks;
+mod left_out;
+mod processes;
+mod python;
+mod surroundings;
+
+pub use isolated::{isolated, isolated_report};
+pub use leaks::Leaks;
+pub use left_out::leave_out;
+pub use processes::descendants;
+pub use python::{Python, for_each_python, interpreters};
+pub use surroundings::{TempDir, environment};
