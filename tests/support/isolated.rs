@@ -27,7 +27,7 @@ use std::{env, fs, io, thread};
 use super::python::{PYENV_ROOT, pyenv_root};
 use super::{Leaks, TempDir, descendants, environment};
 
-/// Runs `body` in a process of its own; fails if the body does, if it takes longer than two minutes,
+/// Runs `body` in a process of its own; fails if the body does, if it takes longer than five minutes,
 /// or if it leaves a descriptor, a thread, a process, a zombie or a file.
 ///
 /// Once in a test, as all of it: a closure written in the test function itself, from whose name the
@@ -56,7 +56,7 @@ const ROLE: &str = "ECONTEXT_TEST_ROLE";
 /// test harness exits also when it has found no test of that name.
 const CLEAN: i32 = 42;
 
-const BODY_TAKES_AT_MOST: Duration = Duration::from_secs(120);
+const BODY_TAKES_AT_MOST: Duration = Duration::from_secs(300);
 
 /// How long a process that the body orphaned, and that is ending, may take to end.
 const ORPHANS_TAKE_AT_MOST: Duration = Duration::from_secs(3);

@@ -1,0 +1,24 @@
+# make        what a reviewer runs: lint, then test
+# make demo   starts a local context and shows what it can do
+# make test   all that this machine can run; ends with what it left out, and why
+# make lint   rustfmt, clippy, rustdoc, and builds for other systems and with the oldest Rust
+# make size   bytes of what a child is sent; lines and unsafe blocks of what sends it
+
+.PHONY: all demo lint size test
+
+all: lint test
+
+demo:
+	cargo run --release --example demo
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
+	@.ci/elsewhere
+
+test:
+	@.ci/test
+
+size:
+	@.ci/size
