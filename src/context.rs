@@ -1,13 +1,181 @@
 //! A Python process under the program's control, as a handle.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::call::{Call, Function, Pending, timed_out};
+use crate::end::End;
+use crate::master::Master;
+use crate::peer::Peer;
+use crate::{Error, FromValue, RemoteInfo, Result, ToArgs, ToValue, Value, pickle};
+
 /// A Python process under the program's control.
-#[derive(Clone, Debug)]
-pub struct Context {}
+///
+/// Clones are the same context. It does not keep its [`Router`](crate::Router) alive, and dropping it does
+/// not end the process: [`shutdown`](Context::shutdown) does.
+#[derive(Clone)]
+pub struct Context {
+    master: Arc<Master>,
+    peer: Arc<Peer>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({}, {:?})", self.id(), self.name())
+    }
+}
+
+/// Its name.
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl PartialEq for Context {
+    fn eq(&self, other: &Context) -> bool {
+        Arc::ptr_eq(&self.master, &other.master) && self.id() == other.id()
+    }
+}
+
+impl Eq for Context {}
 
 impl Context {
-    /// A context that belongs to no router, for tests of pure conversions.
+    pub(crate) fn new(master: Arc<Master>, peer: Arc<Peer>) -> Context {
+        Context { master, peer }
+    }
+
+    /// The handle of a context that came as a number, with the name that came along.
+    pub(crate) fn with_id(master: &Arc<Master>, id: u32, name: Option<String>) -> Context {
+        let unknown = || master.unknown_peer(id, name.unwrap_or_else(|| format!("context {id}")));
+        let peer = master.peer(id).unwrap_or_else(unknown);
+        Context::new(master.clone(), peer)
+    }
+
+    /// A context that does not exist, for tests of pure conversions.
     #[cfg(test)]
     pub(crate) fn detached() -> Context {
-        Context {}
+        Context::with_id(&Master::detached(), 99, None)
+    }
+
+    pub(crate) fn master(&self) -> &Arc<Master> {
+        &self.master
+    }
+
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    pub(crate) fn limits(&self) -> &pickle::Limits {
+        &self.master.limits
+    }
+
+    /// Its number, unique in the tree and never used again.
+    pub fn id(&self) -> u32 {
+        self.peer.id()
+    }
+
+    /// Its name, as in errors and in the log.
+    pub fn name(&self) -> &str {
+        self.peer.name()
+    }
+
+    /// Who it is, as it said when it came up. Waits until it is up; errs as [`wait_connected`]
+    /// (Context::wait_connected) does.
+    pub fn info(&self) -> Result<RemoteInfo> {
+        match self.peer.wait_up(None) {
+            Ok(info) => Ok(RemoteInfo::clone(&info.expect("there was no deadline"))),
+            Err(end) => Err(self.end_error(&end)),
+        }
+    }
+
+    /// Whether it is up now.
+    pub fn is_connected(&self) -> bool {
+        self.peer.is_up()
+    }
+
+    /// Waits until it is up, for this long at most: then [`Error::TimedOut`], and the start goes on. Woken
+    /// by the start's success and failure ([`Error::Connect`]), by its end, and by shutdown.
+    pub fn wait_connected(&self, timeout: Duration) -> Result<()> {
+        match self.peer.wait_up(Instant::now().checked_add(timeout)) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(timed_out(self, "connecting", timeout)),
+            Err(end) => Err(self.end_error(&end)),
+        }
+    }
+
+    fn end_error(&self, end: &End) -> Error {
+        end.error(self.name(), "connecting")
+    }
+
+    /// Calls a function and waits for its result.
+    ///
+    /// `target` is `package.module:function` or `package.module:Class.method`; the module is imported
+    /// there, served from [`Router::modules`](crate::Router::modules) if that machine does not have it. The
+    /// type of the result is what the caller asks for; `call::<()>` takes any and drops it.
+    ///
+    /// Calls of one context run one after the other, in the order in which they were sent. The wait ends
+    /// with the result, with [`Error::Call`] when the function raised, with [`Error::Disconnected`] or
+    /// [`Error::Connect`] when the context ended, or with [`Error::Shutdown`].
+    pub fn call<T: FromValue>(&self, target: &str, args: impl ToArgs) -> Result<T> {
+        Call::with_args(self, target, &args).wait(None)
+    }
+
+    /// The same, for this long at most: then [`Error::TimedOut`]. The function runs on, later calls queue
+    /// behind it, and its late result is dropped.
+    pub fn call_with_deadline<T: FromValue>(
+        &self,
+        timeout: Duration,
+        target: &str,
+        args: impl ToArgs,
+    ) -> Result<T> {
+        Call::with_args(self, target, &args).wait(Some(timeout))
+    }
+
+    /// Calls a function and does not wait: the result is asked for later. Errs at once only for arguments
+    /// that cannot be sent, and after shutdown.
+    ///
+    /// While more than 16 MiB are queued for a context that is up, it waits for room all the same.
+    pub fn call_async<T: FromValue>(&self, target: &str, args: impl ToArgs) -> Result<Pending<T>> {
+        Call::with_args(self, target, &args).send(None)
+    }
+
+    /// Calls a function whose result nobody wants; an exception goes to the log.
+    pub fn call_no_reply(&self, target: &str, args: impl ToArgs) -> Result<()> {
+        Call::with_args(self, target, &args).send_no_reply()
+    }
+
+    /// A call with keyword arguments or options.
+    pub fn function(&self, target: &str) -> Function {
+        Function::new(self.clone(), target)
+    }
+
+    /// Shuts this context down and waits until its process has ended, at most the router's grace period and
+    /// a little more. What still waits for it gets [`Error::Disconnected`].
+    pub fn shutdown(&self) -> Result<()> {
+        if self.peer.ended().is_none() {
+            self.master.broker.leave(self.id());
+            self.peer.wait_end();
+        }
+        Ok(())
+    }
+}
+
+impl ToValue for Context {
+    fn to_value(&self) -> Value {
+        Value::Context { id: self.id(), name: self.name().into() }
+    }
+}
+
+impl FromValue for Context {
+    fn from_value(value: Value, from: &Context) -> Result<Self> {
+        match value {
+            Value::Context { id, name } => Ok(Context::with_id(from.master(), id, Some(name))),
+            other => Err(Error::Convert {
+                wanted: "a Context".into(),
+                found: crate::value::describe(&other),
+            }),
+        }
     }
 }

@@ -2,17 +2,42 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+mod bootstrap;
+mod broker;
+mod built;
+mod call;
+mod channel;
+mod connect;
 mod context;
+mod convert;
+mod end;
 mod error;
-#[allow(dead_code)]
+mod helper;
+mod log;
 mod mac;
+mod mailbox;
+mod master;
+mod modules;
+mod peer;
+mod pickle;
+mod router;
+mod select;
+mod stream;
 #[allow(unsafe_code)]
-#[allow(dead_code, unused_imports)]
 mod sys;
+mod text;
 mod value;
-#[allow(dead_code, unused_imports)]
 mod wire;
 
+pub use call::{Function, Pending};
+pub use channel::{IntoIter, Iter, Receiver, Sender};
+pub use connect::{Local, Method, Plan};
 pub use context::Context;
+pub use convert::{FromValue, ToArgs, ToValue};
 pub use error::{CallError, ConnectError, Error, ExitStatus, Result, Stage};
-pub use value::Value;
+pub use log::{Level, LogRecord};
+pub use master::{Router, RouterBuilder};
+pub use modules::Modules;
+pub use peer::RemoteInfo;
+pub use select::{Event, Key, Select, Source};
+pub use value::{BigInt, Value};

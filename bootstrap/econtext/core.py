@@ -1,0 +1,1036 @@
+"""econtext.core: what a child is before it asks for more. All of it is sent at start, so it is short.
+
+Two threads. The broker thread polls, reads and closes every descriptor; it never imports and never runs a
+user's code, so that neither can stop it. The main thread runs calls in order and sends their answers itself.
+Any thread may send: it writes while the queue is empty, else it queues and wakes the broker. Nothing wakes up
+without cause: there are no timeouts but in shutdown.
+
+Only C modules are imported here; logging, pickle, socket and threading each cost more than this whole file.
+The common subset of Python 2.7 and 3.6 onward; differences are found by testing features, never versions.
+"""
+from __future__ import absolute_import
+import sys
+sys.path[:] = [entry for entry in sys.path if entry]  # '' first: a file in the working directory is no module
+__name__ = 'econtext.core'  # was __main__; classes take their __module__ from it
+
+import errno, fcntl, itertools, os, select, time, zlib
+try:
+    import _thread
+except ImportError:  # 2.7
+    import thread as _thread
+    text_type, PROTOCOL = unicode, {}
+else:
+    text_type, PROTOCOL = str, {'encoding': 'bytes'}
+try:
+    from _collections import deque
+    from _operator import _compare_digest as same
+    from _struct import Struct
+except ImportError:
+    from collections import deque
+    from operator import _compare_digest as same
+    from struct import Struct
+try:
+    from _sha1 import sha1
+except ImportError:
+    from hashlib import sha1
+    try:
+        sha1()
+    except ValueError:  # FIPS mode refuses what might be for security
+        from functools import partial
+        sha1 = partial(sha1, usedforsecurity=False)
+try:
+    # _pickle wants functools for nothing but partial, and that import would cost more than all others.
+    import _functools
+    lent = sys.modules.setdefault('functools', _functools) is _functools
+    try:
+        from _pickle import dumps, loads, HIGHEST_PROTOCOL
+    finally:
+        if lent:
+            del sys.modules['functools']
+except ImportError:
+    try:
+        from cPickle import dumps, loads, HIGHEST_PROTOCOL
+    except ImportError:  # PyPy
+        from pickle import dumps, loads, HIGHEST_PROTOCOL
+try:
+    import _socket
+except ImportError:
+    _socket = None
+
+GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE = 100, 101, 102, 106, 107
+WARNING, ERROR = 30, 40
+HEADER = Struct('>6L')  # length, dst, src, auth, handle, reply_to; the MAC stands before it
+NUMBER = Struct('>Q')
+LARGE = 65536  # bytes of a frame that is read in place, and of text that is cut
+QUEUE_BYTES = 1 << 20  # beyond this in the queue, senders wait and output is not read
+TEXT_BYTES = frozenset(bytearray(range(32, 127)) + b'\t\r\n\x1b')
+# No master serves these: the standard library's, and what it imports in vain on this platform.
+NEVER = frozenset('msvcrt _winapi winreg _winreg nt org java builtins __builtin__ thread cPickle cStringIO'
+                  ' StringIO copy_reg'.split()).union(getattr(sys, 'stdlib_module_names', ()))
+
+
+class StreamError(Exception):
+    """The stream to the parent has ended, or a message cannot be sent; the text says why."""
+
+
+class ChannelError(Exception):
+    """The other end of a channel is gone; the text is the reason that it gave."""
+
+
+class CallError(Exception):
+    """A function that was called elsewhere raised: the class, the message and the traceback, as text."""
+
+    def __str__(self):
+        return '%s: %s\n%s' % self.args
+
+
+class _DEAD(object):
+    """Sent to a handle in the place of a value: its other end is gone, for `reason` (text or None)."""
+
+    def __init__(self, reason=None):
+        self.reason = reason
+
+    def __reduce__(self):
+        return _DEAD, (self.reason,)
+
+
+class Context(object):
+    """A process of the tree."""
+
+    def __init__(self, id, name):
+        self.id, self.name = id, name
+
+    def __reduce__(self):
+        return Context, (self.id, self.name)
+
+    def __repr__(self):
+        return 'Context(%r, %r)' % (self.id, self.name)
+
+
+def Sender(context_id, handle):
+    """The sending end of a channel. A function, so that the code is fetched when the first one arrives."""
+    from econtext import channel
+    return channel.Sender(context_id, handle)
+
+
+def Receiver():
+    """The receiving end of a new channel."""
+    from econtext import channel
+    return channel.Receiver()
+
+
+def _takes(keyword):
+    def decorate(function):
+        function.econtext_takes = getattr(function, 'econtext_takes', ()) + (keyword,)
+        return function
+    return decorate
+
+
+takes_context, takes_router, takes_external_context = map(_takes, ('context', 'router', 'external_context'))
+
+
+def text(value):
+    """`str()` of anything as text. Never raises."""
+    try:
+        if isinstance(value, bytes):
+            return value.decode('utf-8', 'replace')
+        try:
+            return text_type(value)
+        except UnicodeError:  # 2.7: an object whose str() is not ASCII
+            return str(value).decode('utf-8', 'replace')
+    except Exception:
+        return text_type('<unprintable %s object>' % type(value).__name__)
+
+
+def decode(data):
+    """The value of the pickle `data`, which came from a parent."""
+    if isinstance(data, memoryview) and not PROTOCOL:
+        data = data.tobytes()
+    return loads(data, **PROTOCOL)
+
+
+def encode(value):
+    return dumps(value, min(HIGHEST_PROTOCOL, 5))
+
+
+def format_traceback(kind, value, tb):
+    """The traceback with what it is chained to, less the frames of this file and of importlib."""
+    import traceback
+    hidden = main.__code__.co_filename, '<frozen importlib._bootstrap>', '<frozen importlib._bootstrap_external>'
+    if not hasattr(traceback, 'TracebackException'):
+        frames = [frame for frame in traceback.extract_tb(tb) if frame[0] not in hidden]
+        return ''.join(['Traceback (most recent call last):\n'] + traceback.format_list(frames) +
+                       traceback.format_exception_only(kind, value))
+    todo = [traceback.TracebackException(kind, value, tb)]
+    for each in todo:
+        each.stack[:] = [frame for frame in each.stack if frame.filename not in hidden]
+        todo += filter(None, [each.__cause__, each.__context__] + list(getattr(each, 'exceptions', None) or ()))
+    return ''.join(todo[0].format())
+
+
+def describe(kind, value, tb, prefix=''):
+    """The CallError of an exception. Never raises."""
+    module, name = kind.__module__, getattr(kind, '__qualname__', kind.__name__)
+    if module not in ('builtins', 'exceptions', '__builtin__'):
+        name = '%s.%s' % (module, name)
+    message = text(prefix) + text(value)
+    if len(message) > LARGE:
+        message = message[:LARGE] + '... (%d more characters)' % (len(message) - LARGE)
+    try:
+        lines = text(format_traceback(kind, value, tb))
+    except Exception:
+        lines = text('(no traceback: %s)\n' % text(sys.exc_info()[1]))
+    if len(lines) > LARGE:
+        lines = '%s\n... (%d characters left out)\n%s' % (
+            lines[:LARGE // 2], len(lines) - LARGE, lines[-(LARGE // 2):])
+    return CallError(text(name), message, lines)
+
+
+def keyed(key):
+    """The inner and the outer hash of HMAC-SHA1 (RFC 2104) under a key of at most 64 bytes, half done."""
+    padded = bytearray(key) + bytearray(64 - len(key))
+    return [sha1(bytes(bytearray(byte ^ pad for byte in padded))) for pad in (0x36, 0x5c)]
+
+
+def signer(key, direction):
+    """A function that makes the MACs of one direction of a stream; it numbers the frames."""
+    inner, outer = keyed(key)
+    inner.update(direction)
+    outer.update(inner.digest())
+    inner, outer = keyed(outer.digest())
+    number = itertools.count()
+
+    def sign(*parts):
+        digest, last = inner.copy(), outer.copy()
+        digest.update(NUMBER.pack(next(number)))
+        for part in parts:
+            digest.update(part)
+        last.update(digest.digest())
+        return last.digest()
+    return sign
+
+
+def again(error):
+    """Whether a read, a write or a poll that failed is just to be repeated later. (2.7 tells of EINTR.)"""
+    return error.args[0] in (errno.EAGAIN, errno.EINTR)
+
+
+def private(fd, flags=0):
+    """Keep `fd` from programs that are executed; set `flags` on what it is open to."""
+    fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    if flags:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags | fcntl.fcntl(fd, fcntl.F_GETFL))
+    return fd
+
+
+def pipe():
+    """A pipe: a private end to read, which does not block, and an end to write."""
+    ends = os.pipe()
+    private(ends[0], os.O_NONBLOCK)
+    return ends
+
+
+class Stream(object):
+    """The frames to and from the parent. Any thread sends; the broker receives, and writes what is queued."""
+
+    def __init__(self, fd_in, fd_out, id, key, limit, protect, wake):
+        self.fd_in, self.fd_out = private(fd_in, os.O_NONBLOCK), private(fd_out, os.O_NONBLOCK)
+        self.id, self.limit, self.protect, self.wake = id, limit, protect, wake
+        self.sign, self.verify = signer(key, b'up'), signer(key, b'down')
+        self.lock, self.pid, self.broker = _thread.allocate_lock(), os.getpid(), None
+        self.queue, self.queued, self.ended, self.waiters = deque(), 0, False, []
+        self.rest, self.large = b'', None
+
+    def send(self, dst, handle, data, reply_to=0, hold=False):
+        """Send the pickle `data`. With `hold`, more will follow at once: leave the writing to the broker."""
+        if len(data) > self.limit:
+            raise StreamError('a message of %d bytes is over the limit of %d' % (len(data), self.limit))
+        if os.getpid() != self.pid:
+            raise StreamError('this is a forked copy of the context, which has no stream')
+        waiter = None
+        with self.lock:
+            if self.ended:
+                return
+            free = not self.queue
+            head = HEADER.pack(20 + len(data), dst, self.id, self.id, handle, reply_to)
+            if len(data) < LARGE:
+                head += data
+                self.queue.append(self.sign(head) + head)
+            else:
+                data = memoryview(data)
+                self.queue.extend((self.sign(head, data[:self.protect]) + head, data))
+            self.queued += 44 + len(data)
+            if free and not hold:
+                self.write()
+            if self.queued > QUEUE_BYTES and _thread.get_ident() != self.broker:
+                waiter = _thread.allocate_lock()
+                waiter.acquire()
+                self.waiters.append(waiter)
+        if self.queue:
+            self.wake()
+        if waiter:
+            waiter.acquire()
+
+    def write(self):
+        """Write what is queued until the descriptor would block. The caller has the lock."""
+        queue = self.queue
+        while queue:
+            part = queue.popleft()
+            if queue and len(part) < LARGE and not isinstance(part, memoryview):
+                parts, size = [part], len(part)
+                while queue and size < LARGE and not isinstance(queue[0], memoryview):
+                    parts.append(queue.popleft())
+                    size += len(parts[-1])
+                part = b''.join(parts)
+            try:
+                count = os.write(self.fd_out, part)
+            except OSError as error:
+                if not again(error):
+                    return self.end()
+                count = 0
+            self.queued -= count
+            if count < len(part):
+                queue.appendleft(memoryview(part)[count:])
+                break
+        if self.queued <= QUEUE_BYTES:
+            self.release()
+
+    def flush(self):
+        with self.lock:
+            self.write()
+
+    def end(self):
+        """Nothing can be sent any more."""
+        self.ended, self.queued = True, 0
+        self.queue.clear()
+        self.release()
+
+    def release(self):
+        while self.waiters:
+            self.waiters.pop().release()
+
+    def receive(self):
+        """Read once; return the frames that are complete, as (dst, src, auth, handle, reply_to, data)."""
+        if self.large is None:
+            data = os.read(self.fd_in, LARGE)
+            count = len(data)
+            data = self.rest + data
+        else:
+            count = self.file.readinto(self.large[self.have:]) or 0
+            self.have += count
+            data = self.large
+        if not count:
+            data = self.rest if self.large is None else self.large[:self.have].tobytes()
+            if data:
+                self.refuse(data, 'truncated: it ended %d bytes into a frame' % len(data))
+            raise EOFError
+        if self.large is not None:
+            if self.have < len(data):
+                return []
+            self.large = None
+        return self.split(data)
+
+    def split(self, data):
+        frames, start = [], 0
+        while len(data) - start >= 44:
+            length, dst, src, auth, handle, reply_to = HEADER.unpack_from(data, start + 20)
+            if not 20 <= length <= self.limit + 20:
+                self.refuse(data[start:], 'a frame of %d bytes where the limit is %d' % (length, self.limit + 20))
+            end = start + 24 + length
+            if end > len(data):
+                if length > LARGE:
+                    self.have = len(data) - start
+                    self.large = memoryview(bytearray(24 + length))
+                    self.large[:self.have] = data[start:]
+                    start = len(data)
+                break
+            body = data[start + 20:end]
+            if not same(self.verify(body[:24 + self.protect]), bytes(bytearray(data[start:start + 20]))):
+                self.refuse(data[start:], 'a frame was forged, replayed or reordered: its MAC does not match')
+            frames.append((dst, src, auth, handle, reply_to, body[24:]))
+            start = end
+        self.rest = data[start:]
+        return frames
+
+    def refuse(self, data, reason):
+        """End the stream. Text where a frame should be is a print on the stream: quote it."""
+        data = bytes(bytearray(data[:200]))
+        if TEXT_BYTES.issuperset(bytearray(data[:44])):
+            reason = 'text where a frame should be: %r' % data.decode('ascii', 'replace')
+        raise StreamError(reason)
+
+
+class Output(object):
+    """sys.stdout and sys.stderr of 2.7, where no file object both has an encoding and takes bytes."""
+    encoding, errors, softspace = 'UTF-8', 'replace', 0
+
+    def __init__(self, fd):
+        self.file = os.fdopen(fd, 'w', 1)
+
+    def write(self, data):
+        self.file.write(data.encode('utf-8') if isinstance(data, text_type) else data)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+class IoLogger(object):
+    """The pipe behind stdout or stderr: its complete lines go to the parent as they are."""
+
+    def __init__(self, router, name, fd):
+        self.router, self.name, self.rest = router, name, b''
+        self.fd, end = pipe()
+        os.dup2(end, fd)
+        os.close(end)
+
+    def read(self):
+        """Forward what is there; false if that is nothing."""
+        try:
+            data = os.read(self.fd, LARGE)
+        except OSError:
+            return False
+        self.rest += data
+        cut = self.rest.rfind(b'\n') + 1
+        if not data or len(self.rest) - cut >= LARGE:
+            cut = len(self.rest)
+        if cut:
+            self.router.log(self.name, 20, self.rest[:cut])
+            self.rest = self.rest[cut:]
+        if not data:
+            self.router.unwatch(self.fd)
+        return bool(data)
+
+
+class SelectPoll(object):
+    """select.poll for where there is none."""
+
+    def __init__(self):
+        self.fds = {}
+        self.register, self.unregister = self.fds.__setitem__, self.fds.__delitem__
+
+    def poll(self, wait_ms):
+        sets = [[fd for fd in self.fds if self.fds[fd] == mask] for mask in (1, 4)] + [[]]
+        ready = select.select(*(sets if wait_ms is None else sets + [wait_ms / 1e3]))
+        return [(fd, 1) for fd in ready[0] + ready[1]]
+
+
+class Router(object):
+    """Handles, and the broker thread that brings messages to them."""
+
+    def __init__(self, fd_in, fd_out, config):
+        (self.id, self.parents, key, self.name, self.level, limit, protect, self.window, self.grace_ms,
+         self.hello, self.unidirectional, self.has_main) = config
+        self.parent, self.name, key = self.parents[0], text(self.name), bytes(key)
+        self.errors = private(os.dup(2))  # what ends the stream is said on the real stderr
+        self.wake_fd, self.woken_by = pipe()
+        private(self.woken_by, os.O_NONBLOCK)
+        self.woken = False
+        self.stream = Stream(fd_in, fd_out, self.id, key, limit, protect, self.wake)
+        self.stream.file = FileIO(fd_in, 'rb', closefd=False)
+        self.calls, self.called = deque(), _thread.allocate_lock()
+        self.called.acquire()
+        self.handles = itertools.count(1000)
+        self.handlers = {}
+        for handle, function in (CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown):
+            self.handlers[handle] = function, self.parents
+        self.poll = getattr(select, 'poll', SelectPoll)()
+        self.watched, self.loggers, self.paused = {}, [], False
+        self.writing = self.closed = self.main_left = False
+        self.reason = self.deadline = None
+        self.watch(fd_in, self.on_frames)
+        self.watch(self.wake_fd, self.on_wake)
+
+    def send(self, dst, handle, value, reply_to=0):
+        self.stream.send(dst, handle, encode(value), reply_to)
+
+    def log(self, name, level, message):
+        self.send(0, FORWARD_LOG, (text(name), level, message))
+
+    def add_handler(self, function, allowed, handle=None):
+        """Have `function(src, auth, reply_to, data)` called on the broker thread for what the contexts
+        `allowed` (None: all) send to the handle that is returned; with data None once the stream ends."""
+        handle = handle or next(self.handles)
+        self.handlers[handle] = function, allowed
+        if self.closed:  # perhaps after the last message to all handlers
+            self.end_handler(handle)
+        return handle
+
+    def end_handler(self, handle):
+        function = self.handlers.pop(handle, (None,))[0]
+        if function:
+            function(self.id, self.id, 0, None)
+
+    # From here on all runs on the broker thread, wake() excepted.
+
+    def wake(self):
+        if not self.woken:
+            self.woken = True
+            try:
+                os.write(self.woken_by, b'.')
+            except OSError:
+                pass
+
+    def on_wake(self):
+        os.read(self.wake_fd, 64)
+        self.woken = False
+
+    def watch(self, fd, function, mask=1):
+        self.watched[fd] = function
+        self.poll.register(fd, mask)
+
+    def unwatch(self, fd):
+        if self.watched.pop(fd, None):
+            self.poll.unregister(fd)
+
+    def run(self):
+        stream = self.stream
+        stream.broker = _thread.get_ident()
+        while not (self.main_left or self.deadline and time.time() >= self.deadline):
+            if bool(stream.queue) != self.writing:
+                self.writing = not self.writing
+                if self.writing:
+                    self.watch(stream.fd_out, stream.flush, 4)
+                else:
+                    self.unwatch(stream.fd_out)
+            if (stream.queued > QUEUE_BYTES) != self.paused:
+                self.paused = not self.paused
+                for logger in self.loggers:
+                    if self.paused:
+                        self.unwatch(logger.fd)
+                    else:
+                        self.watch(logger.fd, logger.read)
+            for fd, event in self.wait(stream, self.deadline):
+                if fd in self.watched:
+                    self.watched[fd]()
+        self.leave()
+
+    def wait(self, stream, deadline):
+        try:
+            return self.poll.poll(deadline and max(0, deadline - time.time()) * 1000 + 1)
+        except (OSError, select.error) as error:
+            if not again(error):
+                raise
+            return ()
+
+    def on_frames(self):
+        try:
+            for dst, src, auth, handle, reply_to, data in self.stream.receive():
+                function, allowed = self.handlers.get(handle, (None, None))
+                if dst != self.id:
+                    reason = 'context %d has no route to context %d' % (self.id, dst)
+                elif not function:
+                    reason = 'context %d has no handle %d' % (self.id, handle)
+                elif allowed is not None and auth not in allowed:
+                    reason = 'context %d may not send to handle %d of context %d' % (auth, handle, self.id)
+                else:
+                    function(src, auth, reply_to, data)
+                    continue
+                if reply_to:
+                    self.send(src, reply_to, _DEAD(text(reason)))
+                self.log('econtext', WARNING, text(reason))
+        except EOFError:
+            self.end('the stream to the parent has ended')
+        except (StreamError, EnvironmentError) as error:
+            if not (isinstance(error, EnvironmentError) and again(error)):
+                self.end(str(error), True)
+
+    def on_call(self, src, auth, reply_to, data):
+        self.calls.append((src, reply_to, data))
+        if self.called.locked():
+            self.called.release()
+
+    def on_shutdown(self, src, auth, reply_to, data):
+        while self.calls:
+            try:
+                src, reply_to, data = self.calls.popleft()
+            except IndexError:  # the main thread took it
+                break
+            if reply_to:
+                self.send(src, reply_to, _DEAD(text('the context is shutting down')))
+        self.close('the context is shutting down')
+
+    def close(self, reason):
+        """Begin to leave: no more calls, and whoever waits for a message waits no longer."""
+        if not self.closed:
+            self.closed, self.reason = True, reason
+            self.deadline = time.time() + self.grace_ms / 1e3
+            for handle in list(self.handlers):
+                if handle >= 1000:
+                    self.end_handler(handle)
+            importer.close()
+            if self.called.locked():
+                self.called.release()
+
+    def end(self, reason, say=False):
+        """The stream is of no more use."""
+        if say:
+            self.say('the stream to the parent is broken: ' + reason)
+        self.unwatch(self.stream.fd_in)
+        with self.stream.lock:
+            self.stream.end()
+        self.calls.clear()
+        self.close(reason)
+
+    def say(self, words):
+        """A line on the real stderr, unless that would block."""
+        try:
+            poll = getattr(select, 'poll', SelectPoll)()
+            poll.register(self.errors, 4)
+            if poll.poll(0):
+                os.write(self.errors, ('econtext: %s: %s\n' % (self.name, words)).encode('ascii', 'backslashreplace'))
+        except Exception:
+            pass
+
+    def leave(self):
+        """Send what is left, as far as that is possible before the deadline, and end the process."""
+        stream, late = self.stream, lambda: stream.ended or time.time() >= self.deadline
+        for logger in self.loggers:
+            while logger.read() and not late():
+                self.drain(stream, late, QUEUE_BYTES)
+            if logger.rest:
+                self.log(logger.name, 20, logger.rest)
+        self.drain(stream, late, 0)
+        for fd in stream.fd_in, stream.fd_out:
+            try:  # so that it ends even where a forked copy still has the descriptors
+                _socket.fromfd(fd, 1, 1).shutdown(2)
+            except Exception:
+                pass
+        os._exit(0)
+
+    def drain(self, stream, late, below):
+        poll = getattr(select, 'poll', SelectPoll)()
+        poll.register(stream.fd_out, 4)
+        while stream.queued > below and not late():
+            poll.poll(max(0, self.deadline - time.time()) * 1000 + 1)
+            stream.flush()
+
+
+class Importer(object):
+    """First in sys.meta_path: serves what this interpreter lacks and the parent has.
+
+    Both protocols: find_module and load_module of 2.7, find_spec and exec_module of 3.
+    """
+
+    def __init__(self):
+        self.modules = {}  # name: (children or None, path, compressed source), asked for or pushed
+        self.waiting = {}  # name: waiters, each [lock, what came]
+        self.lock, self.busy, self.paths, self.lent, self.closed = _thread.allocate_lock(), set(), {}, {}, False
+        self.hooks = {'logging': take_logging, 'linecache': self.take_linecache}
+
+    # What the broker thread brings.
+
+    def on_module(self, src, auth, reply_to, data):
+        name, children, path, compressed, related = decode(data)
+        name, answer = str(name), None
+        with self.lock:
+            if compressed is not None:
+                if not isinstance(path, str):  # 2.7
+                    path = path.encode('utf-8')
+                answer = self.modules[name] = children and [str(child) for child in children], path, compressed
+                if children is not None and not children:
+                    answer = self.modules[name] = [], path, compressed
+            waiters = self.waiting.pop(name, ())
+        for waiter in waiters:
+            waiter[1] = answer
+            waiter[0].release()
+
+    def close(self):
+        with self.lock:
+            self.closed = True
+            waiters = sum(self.waiting.values(), [])
+            self.waiting.clear()
+        for waiter in waiters:
+            waiter[0].release()
+
+    def fetch(self, name):
+        """The module `name`, or None where no parent has it."""
+        with self.lock:
+            if name in self.modules or self.closed:
+                return self.modules.get(name)
+            waiter = [_thread.allocate_lock(), None]
+            waiter[0].acquire()
+            self.waiting.setdefault(name, []).append(waiter)
+            first = len(self.waiting[name]) == 1
+        if first:
+            router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
+        waiter[0].acquire()
+        return waiter[1]
+
+    # Finding.
+
+    def refused(self, name):
+        """Whether no parent can have `name`: known without asking."""
+        parent, _, child = name.rpartition('.')
+        if not parent or parent == 'econtext':
+            return name.partition('.')[0] in NEVER
+        known, module = self.modules.get(parent), sys.modules.get(parent)
+        if known and getattr(module, '__loader__', None) is self:
+            return child not in (known[0] or ())
+        # A package with a file of its own is local and whole; one without is a namespace, open to all.
+        return getattr(module, '__file__', None) is not None
+
+    def find_spec(self, name, path=None, target=None):
+        key = _thread.get_ident(), name
+        if key in self.busy:
+            return None
+        self.busy.add(key)
+        try:
+            spec = None
+            if name != '__main__':
+                for finder in sys.meta_path:
+                    if finder is not self and hasattr(finder, 'find_spec'):
+                        spec = finder.find_spec(name, path, target)
+                        if spec:
+                            break
+            if spec and spec.loader:
+                if name in self.hooks:
+                    self.lent[name], spec.loader = spec.loader, self
+                return spec
+            if self.refused(name):
+                return spec
+            module = self.fetch(name)
+            if not module:
+                return spec
+            from importlib.machinery import ModuleSpec
+            return ModuleSpec(name, self, origin=module[1], is_package=module[0] is not None)
+        finally:
+            self.busy.discard(key)
+
+    def create_module(self, spec):
+        if spec.name in self.lent:
+            return self.lent[spec.name].create_module(spec)
+
+    def exec_module(self, module):
+        name = module.__name__
+        loader = self.lent.pop(name, None)
+        if loader:
+            module.__spec__.loader = module.__loader__ = loader
+            loader.exec_module(module)
+            self.hooks[name](module)
+        else:
+            self.execute(module)
+
+    def execute(self, module):
+        name = module.__name__
+        module.__file__ = self.get_filename(name)
+        self.paths[module.__file__] = name
+        exec(self.get_code(name), module.__dict__)
+
+    def find_module(self, name, path=None):
+        key = _thread.get_ident(), name
+        if key in self.busy:
+            return None
+        self.busy.add(key)
+        try:
+            if name in self.hooks:
+                return self
+            if name != '__main__' and self.is_local(name, path) or self.refused(name) or not self.fetch(name):
+                return None
+            return self
+        finally:
+            self.busy.discard(key)
+
+    def is_local(self, name, path):
+        """2.7: whether the interpreter has `name`."""
+        import imp
+        try:
+            found = imp.find_module(name.rpartition('.')[2], path)[0]
+            if found:
+                found.close()
+            return True
+        except ImportError:
+            pass
+        for entry in sys.path if path is None else path:
+            for hook in () if entry in sys.path_importer_cache else sys.path_hooks:
+                try:
+                    sys.path_importer_cache[entry] = hook(entry)
+                    break
+                except ImportError:
+                    pass
+            importer = sys.path_importer_cache.get(entry)
+            if importer and importer.find_module(name):
+                return True
+        return any(finder is not self and finder.find_module(name, path) for finder in sys.meta_path)
+
+    def load_module(self, name):
+        if name in self.hooks:
+            key = _thread.get_ident(), name
+            self.busy.add(key)
+            try:
+                __import__(name)
+            finally:
+                self.busy.discard(key)
+            self.hooks[name](sys.modules[name])
+            return sys.modules[name]
+        module = sys.modules.setdefault(name, type(sys)(name))
+        module.__loader__, module.__package__ = self, name
+        if self.is_package(name):
+            module.__path__ = []
+        else:
+            module.__package__ = name.rpartition('.')[0]
+        try:
+            self.execute(module)
+        except BaseException:
+            sys.modules.pop(name, None)
+            raise
+        return sys.modules[name]
+
+    # What debuggers and tracebacks ask a loader.
+
+    def is_package(self, name):
+        return self.found(name)[0] is not None
+
+    def get_filename(self, name):
+        return self.found(name)[1]
+
+    def get_code(self, name):
+        source, path = zlib.decompress(self.found(name)[2]), self.get_filename(name)
+        try:
+            return compile(source, path, 'exec', 0, 1)
+        except SyntaxError as error:
+            # Where the compiler gives a line, it may be one of another file of this name.
+            lines = self.get_source(name).splitlines(True)
+            if error.lineno and error.lineno <= len(lines):
+                error.text = lines[error.lineno - 1]
+            raise
+
+    def get_source(self, name):
+        source = zlib.decompress(self.found(name)[2])
+        if str is bytes:
+            return source.replace(b'\r\n', b'\n')
+        from importlib.util import decode_source
+        return decode_source(source)
+
+    def found(self, name):
+        module = self.fetch(name)
+        if not module:
+            raise ImportError('no parent has a module %s' % name)
+        return module
+
+    def take_linecache(self, linecache):
+        """Show the served source, and not that of a file that happens to have its name here."""
+        update = linecache.updatecache
+
+        def updatecache(filename, module_globals=None):
+            if filename not in self.paths:
+                return update(filename, module_globals)
+            source = self.get_source(self.paths[filename])
+            linecache.cache[filename] = len(source), None, source.splitlines(True), filename
+            return linecache.cache[filename][2]
+        linecache.updatecache = updatecache
+
+
+def take_logging(logging):
+    """Send what is logged to the parent."""
+    busy = set()
+
+    class LogHandler(logging.Handler):
+        def emit(self, record):
+            key = _thread.get_ident()
+            if key in busy:
+                return
+            busy.add(key)
+            try:
+                try:
+                    line = self.format(record)
+                except Exception:
+                    line = '%s %s (which cannot be formatted)' % (text(record.msg), text(record.args))
+                try:
+                    router.log(record.name, record.levelno, text(line))
+                except StreamError:  # a forked copy, or too long
+                    sys.stderr.write('%s: %s\n' % (record.name, line[:LARGE]))
+            except Exception:
+                pass
+            finally:
+                busy.discard(key)
+    root = logging.getLogger()
+    root.setLevel(router.level)
+    root.addHandler(LogHandler())
+
+
+def find_function(module, class_, function):
+    """The function of a call. What is missing is named."""
+    if module == '__main__' and getattr(sys.modules.get(module), '__loader__', None) is empty:
+        blank = sys.modules.pop(module)
+        try:
+            __import__(module)
+        except BaseException:
+            sys.modules.setdefault(module, blank)
+            raise
+    else:
+        __import__(module)
+    found, path = sys.modules[module], module
+    for kind, names in ('class', class_), ('function', function):
+        for name in names.split('.') if names else ():
+            try:
+                found = getattr(found, name)
+            except AttributeError:
+                raise AttributeError('%s has no %s %s' % (path, kind, name))
+            path += '.' + name
+    return found
+
+
+def run_calls():
+    """Run calls on the main thread until there will be no more."""
+    calls, stream = router.calls, router.stream
+    while True:
+        try:
+            while not calls:
+                if router.closed:
+                    return
+                router.called.acquire()
+            src, reply_to, data = calls.popleft()
+        except (KeyboardInterrupt, IndexError):  # ^C in the terminal of the master; shutdown took the call
+            continue
+        name = 'the call'
+        try:
+            module, class_, function, args, kwargs = decode(data)
+            del data
+            name = '.'.join(filter(None, (module, class_, function)))
+            found = find_function(str(module), class_, function)
+            if not PROTOCOL or kwargs:
+                kwargs = dict((key if type(key) is str else str(key), kwargs[key]) for key in kwargs)
+            for keyword in getattr(found, 'econtext_takes', ()):
+                kwargs[keyword] = gifts[keyword]
+            result = found(*args, **kwargs)
+            name = 'the result of %s cannot be sent: ' % name
+            data = encode(result)
+            if len(data) > stream.limit:
+                raise ValueError('it takes %d bytes where the limit is %d' % (len(data), stream.limit))
+        except BaseException:
+            kind, value, tb = sys.exc_info()
+            result = describe(kind, value, tb, name if name.endswith(': ') else '')
+            kind = value = tb = None
+            data = encode(result)
+            if not reply_to:
+                router.log('econtext', ERROR, text('%s (nobody waits for its answer):\n%s' % (name, result.args[2])))
+        if os.getpid() != stream.pid:  # a forked copy came back
+            leave_copy(result)
+        if reply_to:
+            stream.send(src, reply_to, data, 0, bool(calls))
+        found = args = kwargs = result = data = None
+
+
+def leave_copy(result):
+    status = isinstance(result, CallError)
+    if status:
+        sys.stderr.write(result.args[2])
+    for file in sys.stdout, sys.stderr:
+        file.flush()
+    os._exit(status)
+
+
+def read_exactly(fd, count):
+    parts = []
+    while count:
+        select.select([fd], [], [])
+        part = os.read(fd, count)
+        if not part:
+            os.write(2, b'econtext: the stream ended inside the configuration\n')
+            os._exit(96)
+        parts.append(part)
+        count -= len(part)
+    return b''.join(parts)
+
+
+def hello():
+    """The first frame: who this is."""
+    try:
+        cwd = os.getcwd()
+    except OSError:  # deleted, or not ours to see
+        cwd = None
+    system = os.uname()
+    return ('%d.%d.%d' % sys.version_info[:3], 'PyPy' if '__pypy__' in sys.builtin_module_names else 'CPython',
+            sys.executable, sys.platform, (system[0], system[2], system[4]), system[1], os.getuid(), os.geteuid(),
+            os.getpid(), cwd, sys.getfilesystemencoding(), sys.prefix)
+
+
+def open_output(fd):
+    if str is bytes:
+        return Output(fd)
+    from io import open
+    return open(fd, 'w', 1, 'utf-8', 'backslashreplace', closefd=False)
+
+
+def set_stdio():
+    """stdin from /dev/null, stdout and stderr to the parent's log: nothing may write to the stream."""
+    for file in sys.stdout, sys.stderr:
+        if file:
+            file.flush()
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    for fd, name in (1, 'stdout'), (2, 'stderr'):
+        logger = IoLogger(router, name, fd)
+        router.loggers.append(logger)
+        router.watch(logger.fd, logger.read)
+        file = open_output(fd)
+        setattr(sys, name, file)
+        setattr(sys, '__%s__' % name, file)
+
+
+def set_modules():
+    """Make this module econtext.core of a package that has no file, and `__main__` the master's."""
+    package, core = type(sys)('econtext'), sys.modules.pop('__main__')
+    package.__path__, package.__loader__, package.core = [], importer, core
+    core.__package__, core.__file__ = 'econtext', main.__code__.co_filename
+    sys.modules['econtext'], sys.modules[__name__] = package, core
+    if not router.has_main:
+        blank = sys.modules['__main__'] = type(sys)('__main__')
+        blank.__loader__ = empty
+
+
+def broker():
+    try:
+        router.run()
+    except BaseException:
+        kind, value, tb = sys.exc_info()
+        while tb.tb_next:
+            tb = tb.tb_next
+        router.say('%s: %s (line %d)' % (kind.__name__, value, tb.tb_lineno))
+        os._exit(1)
+
+
+def main(fd_in, fd_out, fd_core, first_stage, executable):
+    """Become a context: `fd_in` and `fd_out` are the stream, `fd_core` a pipe with this file, compressed."""
+    global router, importer, core_source, gifts, empty, FileIO
+    sys.executable, sys.dont_write_bytecode = executable, True
+    null = os.open(os.devnull, os.O_RDWR)
+    while null < 3:
+        null = os.dup(null)
+    os.close(null)
+    core_source = b''.join(iter(lambda: os.read(fd_core, LARGE), b''))
+    os.close(fd_core)
+    os.waitpid(first_stage, 0)
+    from _io import FileIO
+    config = decode(read_exactly(fd_in, Struct('>L').unpack(read_exactly(fd_in, 4))[0]))
+    empty = object()
+    importer = Importer()
+    router = Router(fd_in, fd_out, config)
+    gifts = {'context': Context(router.id, router.name), 'router': router, 'external_context': sys.modules['__main__']}
+    router.handlers[LOAD_MODULE] = importer.on_module, router.parents
+    set_modules()
+    set_stdio()
+    for name in importer.hooks:
+        if name in sys.modules:
+            importer.hooks[name](sys.modules[name])
+    sys.meta_path.insert(0, importer)
+    getattr(sys, 'setswitchinterval', lambda seconds: None)(.0005)
+    router.send(router.parent, router.hello, hello())
+    _thread.start_new_thread(broker, ())
+    run_calls()
+    try:
+        exits = sys.modules.get('atexit')
+        getattr(exits, '_run_exitfuncs', getattr(sys, 'exitfunc', int))()
+        for file in sys.stdout, sys.stderr:
+            file.flush()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    router.main_left = True
+    router.wake()
+    router.called.acquire()
+    router.called.acquire()

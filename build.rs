@@ -1,0 +1,104 @@
+//! Makes what is sent to a child out of `bootstrap/`: minified, and compressed as well as can be, once,
+//! here. What does not lex stops the build with its file and line.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use miniz_oxide::deflate::core::{
+    CompressionStrategy, CompressorOxide, TDEFLFlush, TDEFLStatus, compress,
+    create_comp_flags_from_zip_params,
+};
+
+#[path = "src/modules/lexer.rs"]
+#[allow(dead_code)]
+mod lexer;
+#[path = "src/modules/minify.rs"]
+mod minify;
+
+fn main() {
+    // An error that main returns is shown with `Debug`; this one is to be read.
+    if let Err(error) = run() {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    // The directories too, for files that come and go.
+    for path in ["build.rs", "src/modules/lexer.rs", "src/modules/minify.rs", "bootstrap"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let first_stage = minified(Path::new("bootstrap/first_stage.py"))?;
+    let core = minified(Path::new("bootstrap/econtext/core.py"))?;
+    fs::write(out.join("core.z"), zlib(&core))?;
+
+    let mut text = String::new();
+    writeln!(text, "/// The first stage, minified.")?;
+    writeln!(text, "pub(crate) const FIRST_STAGE: &str = {:?};", String::from_utf8(first_stage)?)?;
+    writeln!(text, "/// `econtext.core`, minified: zlib of it, and how many bytes that becomes.")?;
+    writeln!(text, "pub(crate) const CORE: &[u8] = include_bytes!(\"core.z\");")?;
+    writeln!(text, "pub(crate) const CORE_BYTES: usize = {};", core.len())?;
+    writeln!(
+        text,
+        "/// The other modules of `econtext`: name, path to show, zlib of the minified source."
+    )?;
+    writeln!(text, "pub(crate) const MODULES: &[(&str, &str, &[u8])] = &[")?;
+    for stem in modules()? {
+        let shown = format!("bootstrap/econtext/{stem}.py");
+        let packed = format!("{stem}.z");
+        fs::write(out.join(&packed), zlib(&minified(Path::new(&shown))?))?;
+        writeln!(text, "    (\"econtext.{stem}\", {shown:?}, include_bytes!({packed:?})),")?;
+    }
+    writeln!(text, "];")?;
+    fs::write(out.join("bootstrap.rs"), text)?;
+    Ok(())
+}
+
+/// The modules of the package `econtext` that a child asks for, sorted.
+fn modules() -> Result<Vec<String>, Box<dyn Error>> {
+    let mut stems = Vec::new();
+    for entry in fs::read_dir("bootstrap/econtext")? {
+        let name = entry?.file_name();
+        match name.to_str().and_then(|name| name.strip_suffix(".py")) {
+            // The package itself is made by the core.
+            None | Some("core" | "__init__") => {}
+            Some(stem) => stems.push(stem.to_owned()),
+        }
+    }
+    stems.sort();
+    Ok(stems)
+}
+
+fn minified(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    let shown = path.display();
+    let source = fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    // ASCII needs no cookie, in any Python.
+    if let Some(at) = source.iter().position(|byte| !byte.is_ascii()) {
+        let line = 1 + source[..at].iter().filter(|byte| **byte == b'\n').count();
+        return Err(format!("{shown}: line {line}: a byte that is not ASCII").into());
+    }
+    Ok(minify::minify(&source).map_err(|error| format!("{shown}: {error}"))?)
+}
+
+/// The smallest zlib stream that the compressor's ways of searching give.
+fn zlib(data: &[u8]) -> Vec<u8> {
+    let strategies = [CompressionStrategy::Default, CompressionStrategy::Filtered];
+    let searches = strategies.iter().flat_map(|strategy| {
+        (1..=10).map(|level| create_comp_flags_from_zip_params(level, 15, *strategy as i32))
+    });
+    // The low twelve bits are the number of places it looks at; level 10 leaves it at 1500.
+    let searches = searches.flat_map(|flags| [flags, flags | 0xfff]);
+    searches.map(|flags| deflate(data, flags)).min_by_key(Vec::len).expect("there are searches")
+}
+
+fn deflate(data: &[u8], flags: u32) -> Vec<u8> {
+    let mut out = vec![0; data.len() + data.len() / 8 + 1024];
+    let mut compressor = CompressorOxide::new(flags);
+    let (status, read, written) = compress(&mut compressor, data, &mut out, TDEFLFlush::Finish);
+    assert!(status == TDEFLStatus::Done && read == data.len(), "the compressor did not finish");
+    out.truncate(written);
+    out
+}

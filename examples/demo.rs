@@ -1,0 +1,94 @@
+//! What `make demo` shows: a context of this machine, calls, a served module, logs and a stream.
+
+use std::time::{Duration, Instant};
+
+use econtext::{Error, Level, Local, Router};
+
+const PRIMES: &str = r#"
+import logging
+
+def below(limit):
+    sieve = bytearray([1]) * limit
+    sieve[:2] = b'\0\0'
+    for n in range(2, int(limit ** 0.5) + 1):
+        if sieve[n]:
+            sieve[n * n::n] = bytearray(len(range(n * n, limit, n)))
+    print('%d primes below %d' % (sum(sieve), limit))
+    logging.getLogger('primes').warning('the largest is %d', sieve.rindex(b'\x01'))
+    return sum(sieve)
+
+def stream(sender, limit):
+    for n in range(2, limit):
+        if all(n % d for d in range(2, int(n ** 0.5) + 1)):
+            sender.send(n)
+
+def fail(path):
+    return open(path).read()
+"#;
+
+fn main() -> econtext::Result<()> {
+    println!("A router: the broker thread, and a log that is shown here.");
+    let router = Router::builder()
+        .log_level(Level::Info)
+        .on_log(|record| println!("   log | {record}"))
+        .build()?;
+    router.modules().source("primes", PRIMES);
+
+    println!("\nA context: Python, started and given its 6 kB of code over a pipe.");
+    let begin = Instant::now();
+    let context = router.connect(Local::new())?;
+    let info = context.info()?;
+    println!(
+        "   {context} is {} {} ({}), process {}, after {:.1?}",
+        info.implementation,
+        info.version,
+        info.executable.display(),
+        info.pid,
+        begin.elapsed()
+    );
+
+    println!("\nCalls of functions that are there: os.getpid and platform.platform.");
+    let pid: u32 = context.call("os:getpid", ())?;
+    let platform: String = context.call("platform:platform", ())?;
+    println!("   {pid}, {platform}");
+    let begin = Instant::now();
+    for _ in 0..1000 {
+        context.call::<u32>("os:getpid", ())?;
+    }
+    println!("   1,000 more, one after the other: {:.1?} each", begin.elapsed() / 1000);
+
+    println!("\nA module that is part of this program; what it prints and logs comes back.");
+    let count: u32 = context.call("primes:below", (1_000_000,))?;
+    println!("   the result: {count}");
+
+    println!("\nA stream of items, while the function runs.");
+    let (sender, primes) = router.channel::<u64>();
+    let done = context.call_async::<()>("primes:stream", (sender, 50))?;
+    print!("  ");
+    for prime in &primes {
+        print!(" {}", prime?);
+    }
+    println!();
+    done.get()?;
+
+    println!("\nAn exception, with the lines of the module above in its traceback.");
+    match context.call::<String>("primes:fail", ("/no/such/file",)) {
+        Err(Error::Call(error)) => {
+            println!("   {error}");
+            error.traceback.lines().for_each(|line| println!("   | {line}"));
+        }
+        other => println!("   unexpectedly: {other:?}"),
+    }
+
+    println!("\nA timeout: the wait ends, the function runs on.");
+    match context.call_with_deadline::<()>(Duration::from_millis(50), "time:sleep", (0.2,)) {
+        Err(error) => println!("   {error}"),
+        Ok(()) => println!("   unexpectedly it was in time"),
+    }
+
+    println!("\nShutdown: the process, its pipes and the thread are gone.");
+    let begin = Instant::now();
+    router.shutdown()?;
+    println!("   after {:.1?}", begin.elapsed());
+    Ok(())
+}

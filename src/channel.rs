@@ -1,0 +1,629 @@
+//! Channels: one end sends values, the other receives them, and credit bounds what is under way.
+//!
+//! Invariant: a sending context is never more than the window ahead of what its receiver has consumed,
+//! but for one frame that is above the window itself. The receiver grants the bytes that it has consumed
+//! in total whenever more than a quarter of the window is not granted yet, and a frame above three
+//! quarters goes when no more than a quarter is outstanding: so nobody waits for a last crumb of credit.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use crate::end::End;
+use crate::mailbox::{Item, Mailbox, Nothing, Signal};
+use crate::master::{Master, Target};
+use crate::peer::Peer;
+use crate::pickle;
+use crate::router::MASTER;
+use crate::select::{Next, Pull, Source};
+use crate::stream::{Patience, Refused};
+use crate::{Context, Error, FromValue, Result, ToValue, Value, sys, wire};
+
+/// Makes a channel whose receiver is here.
+pub(crate) fn channel<T>(master: &Arc<Master>) -> (Sender<T>, Receiver<T>) {
+    let mailbox = Arc::new(Mailbox::default());
+    let window = master.settings.channel_window_bytes;
+    let rx = Arc::new_cyclic(|itself: &Weak<Rx>| {
+        // The registration does not keep the receiver: when the user drops it, it ends.
+        let handle = master.routes().add_receiver(
+            None,
+            Target::Channel(ChannelTarget { rx: itself.clone(), mailbox: mailbox.clone() }),
+            random,
+        );
+        Rx {
+            master: Arc::downgrade(master),
+            limits: master.limits,
+            handle,
+            mailbox: mailbox.clone(),
+            window,
+            granted: Mutex::default(),
+            tx: Mutex::default(),
+        }
+    });
+    if master.is_down() {
+        rx.mailbox.end(End::Shutdown);
+    }
+    let tx = Arc::new(Tx::Here { handle: rx.handle, mailbox, window });
+    *rx.tx.lock().expect("held for a look-up only") = Arc::downgrade(&tx);
+    (Sender::new(tx), Receiver { master: master.clone(), rx, item: PhantomData })
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    sys::entropy(&mut bytes).expect("the system has random bytes once it is up");
+    u32::from_be_bytes(bytes)
+}
+
+/// The sender of a receiver here, while there is one.
+pub(crate) fn find_sender(master: &Master, context: u32, handle: u32) -> Option<Arc<Tx>> {
+    if context != MASTER {
+        return master.senders().get(&(context, handle)).and_then(Weak::upgrade);
+    }
+    match master.routes().target(handle) {
+        Some(Target::Channel(channel)) => channel.rx.upgrade()?.sender(),
+        _ => None,
+    }
+}
+
+/// What a receiver's handle leads to.
+#[derive(Clone)]
+pub(crate) struct ChannelTarget {
+    rx: Weak<Rx>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl ChannelTarget {
+    pub(crate) fn arrived(&self, item: Item) {
+        self.mailbox.push(item);
+    }
+
+    pub(crate) fn end(&self, end: &End) {
+        self.mailbox.end(end.clone());
+    }
+}
+
+/// The receiving end's state.
+pub(crate) struct Rx {
+    master: Weak<Master>,
+    limits: pickle::Limits,
+    handle: u32,
+    mailbox: Arc<Mailbox>,
+    window: u64,
+    /// For each sending context and its control handle: bytes consumed, and bytes granted.
+    granted: Mutex<HashMap<(u32, u32), (u64, u64)>>,
+    tx: Mutex<Weak<Tx>>,
+}
+
+impl Rx {
+    fn sender(&self) -> Option<Arc<Tx>> {
+        self.tx.lock().expect("held for a look-up only").upgrade()
+    }
+
+    /// Turns an item into its value, and pays for it; `None`: it was the end, which is in the mailbox.
+    fn open(&self, item: Item) -> Option<Result<Value>> {
+        self.consumed(&item);
+        match pickle::decode(&item.data, &self.limits) {
+            Ok(Value::Dead(reason)) => {
+                self.mailbox.end(End::Closed(reason));
+                None
+            }
+            Ok(value) => Some(Ok(value)),
+            Err(error) => Some(Err(Error::Convert {
+                wanted: "a channel's item".into(),
+                found: format!("what cannot be read: {error}"),
+            })),
+        }
+    }
+
+    fn consumed(&self, item: &Item) {
+        if item.control == 0 {
+            return;
+        }
+        let mut granted = self.granted.lock().expect("held for a sum only");
+        let (consumed, told) = granted.entry((item.from, item.control)).or_default();
+        *consumed += item.cost;
+        if *consumed - *told > self.window / 4 {
+            *told = *consumed;
+            let total = i64::try_from(*consumed).expect("no stream carries 2^63 bytes");
+            drop(granted);
+            if let Some(master) = self.master.upgrade() {
+                master.post(item.from, item.control, &Value::Int(total));
+            }
+        }
+    }
+
+    /// Tells every sender that nobody receives any more.
+    fn close(&self, reason: Option<String>) {
+        let Some(master) = self.master.upgrade() else { return };
+        master.routes().remove_handle(self.handle);
+        // Those who have sent something that was never looked at wait for credit, too.
+        let unread = self.mailbox.abandon(End::Closed(reason.clone()));
+        let mut senders = self.granted.lock().expect("held for a sum only");
+        let unread = unread.iter().map(|item| ((item.from, item.control), (0, 0)));
+        senders.extend(unread.filter(|((_, control), _)| *control != 0));
+        let senders = std::mem::take(&mut *senders);
+        for (context, control) in senders.into_keys() {
+            master.post(context, control, &Value::Dead(reason.clone()));
+        }
+    }
+}
+
+impl Drop for Rx {
+    fn drop(&mut self) {
+        self.close(Some("the receiver is gone".into()));
+    }
+}
+
+/// The receiving end of a channel: [`Router::channel`](crate::Router::channel).
+///
+/// Dropping it, or closing it, tells the senders: what they send from then on fails.
+pub struct Receiver<T> {
+    master: Arc<Master>,
+    rx: Arc<Rx>,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+impl<T: FromValue> Receiver<T> {
+    /// Waits for the next item. Woken by it and by the channel's end: [`Error::Closed`] when a sender
+    /// closed it or the last sender is gone, [`Error::Disconnected`] when the context that had the last
+    /// sender died, [`Error::Shutdown`]. An item that is no `T` gives [`Error::Convert`], and the next
+    /// can be received.
+    pub fn recv(&self) -> Result<T> {
+        self.wait(None).map(|(item, _)| item)
+    }
+
+    /// The same, for this long at most: then [`Error::TimedOut`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T> {
+        self.wait(Some((Instant::now() + timeout, timeout))).map(|(item, _)| item)
+    }
+
+    /// The next item if it is here, `None` if one may still come.
+    pub fn try_recv(&self) -> Result<Option<T>> {
+        loop {
+            match self.rx.mailbox.try_take() {
+                Ok(None) => return Ok(None),
+                Ok(Some(item)) => {
+                    if let Some(result) = self.open(item) {
+                        return result.0.map(Some);
+                    }
+                }
+                Err(end) => return Err(self.error(&end)),
+            }
+        }
+    }
+
+    /// The items until the channel's end. An end for any other reason than that all is sent comes as a
+    /// last item, an error.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { receiver: self, ended: false }
+    }
+
+    fn wait(&self, limit: Option<(Instant, Duration)>) -> Result<(T, Context)> {
+        loop {
+            match self.rx.mailbox.take(limit.map(|(deadline, _)| deadline)) {
+                Ok(item) => {
+                    if let Some((result, from)) = self.open(item) {
+                        return result.map(|item| (item, from));
+                    }
+                }
+                Err(Nothing::Ended(end)) => return Err(self.error(&end)),
+                Err(Nothing::TimedOut) => {
+                    let after = limit.map(|(_, after)| after).unwrap_or_default();
+                    return Err(Error::TimedOut { what: "channel".into(), after });
+                }
+            }
+        }
+    }
+
+    fn open(&self, item: Item) -> Option<(Result<T>, Context)> {
+        let from = Context::with_id(&self.master, item.from, None);
+        let value = self.rx.open(item)?;
+        Some((value.and_then(|value| T::from_value(value, &from)), from))
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Closes the channel: the senders are told, what was sent and not received is dropped.
+    pub fn close(&self) {
+        self.rx.close(Some("the receiver was closed".into()));
+    }
+
+    fn error(&self, end: &End) -> Error {
+        end.error("channel", "receiving")
+    }
+}
+
+/// The items of a channel: [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+    ended: bool,
+}
+
+impl<T: FromValue> Iterator for Iter<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        next(self.receiver, &mut self.ended)
+    }
+}
+
+fn next<T: FromValue>(receiver: &Receiver<T>, ended: &mut bool) -> Option<Result<T>> {
+    if *ended {
+        return None;
+    }
+    match receiver.recv() {
+        Err(Error::Closed { reason: None }) => None,
+        result => {
+            // An item of another type is one item; every other error is the channel's end.
+            *ended = matches!(&result, Err(error) if !matches!(error, Error::Convert { .. }));
+            Some(result)
+        }
+    }
+}
+
+impl<'a, T: FromValue> IntoIterator for &'a Receiver<T> {
+    type Item = Result<T>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T: FromValue> IntoIterator for Receiver<T> {
+    type Item = Result<T>;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self, ended: false }
+    }
+}
+
+/// The items of a channel, with the channel.
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+    ended: bool,
+}
+
+impl<T: FromValue> Iterator for IntoIter<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        next(&self.receiver, &mut self.ended)
+    }
+}
+
+impl<T: FromValue + 'static> Source for Receiver<T> {
+    type Item = T;
+
+    fn into_pull(self) -> Box<dyn Pull<T>> {
+        Box::new(self)
+    }
+}
+
+impl<T: FromValue + 'static> Source for &Receiver<T> {
+    type Item = T;
+
+    fn into_pull(self) -> Box<dyn Pull<T>> {
+        let Receiver { master, rx, item } = self;
+        Box::new(Receiver::<T> { master: master.clone(), rx: rx.clone(), item: *item })
+    }
+}
+
+impl<T: FromValue> Pull<T> for Receiver<T> {
+    fn pull(&mut self) -> Next<T> {
+        loop {
+            match self.rx.mailbox.try_take() {
+                Ok(None) => return Next::Nothing,
+                Ok(Some(item)) => {
+                    if let Some((result, from)) = self.open(item) {
+                        return Next::Item(result, from);
+                    }
+                }
+                Err(End::Closed(None)) => return Next::Gone,
+                Err(end) => {
+                    let master = Context::with_id(&self.master, MASTER, None);
+                    return Next::Last(Err(self.error(&end)), master);
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, signal: &Arc<Signal>, key: u64) {
+        self.rx.mailbox.watch(signal.clone(), key);
+    }
+
+    fn unwatch(&mut self, signal: &Arc<Signal>, key: u64) {
+        self.rx.mailbox.unwatch(signal, key);
+    }
+}
+
+/// The sending end's state; the channel ends when it is dropped.
+pub(crate) enum Tx {
+    /// The receiver is in this program.
+    Here { handle: u32, mailbox: Arc<Mailbox>, window: u64 },
+    /// The receiver is in a context.
+    There { master: Weak<Master>, peer: Arc<Peer>, handle: u32, control: u32, credit: Arc<Credit> },
+}
+
+impl Tx {
+    /// The sender of a receiver in a context: the one that there is already, or a new one.
+    fn there(master: &Arc<Master>, context: u32, handle: u32) -> Arc<Tx> {
+        let mut senders = master.senders();
+        if let Some(tx) = senders.get(&(context, handle)).and_then(Weak::upgrade) {
+            return tx;
+        }
+        let peer = Context::with_id(master, context, None).peer().clone();
+        let credit = Arc::new(Credit::new(master.settings.channel_window_bytes));
+        let control =
+            master.routes().add_receiver(Some(context), Target::Credit(credit.clone()), random);
+        // The context may have ended before the registration: then nobody would end it.
+        if let Some(end) = peer.ended() {
+            credit.end(&end);
+        }
+        let tx = Tx::There { master: Arc::downgrade(master), peer, handle, control, credit };
+        let tx = Arc::new(tx);
+        senders.insert((context, handle), Arc::downgrade(&tx));
+        tx
+    }
+
+    fn id(&self) -> (u32, u32) {
+        match self {
+            Tx::Here { handle, .. } => (MASTER, *handle),
+            Tx::There { peer, handle, .. } => (peer.id(), *handle),
+        }
+    }
+
+    /// The context that had this sender has ended: if it was the last, so has the channel.
+    pub(crate) fn lost(self: Arc<Self>, end: &End) {
+        if let Some(Tx::Here { mailbox, .. }) = Arc::into_inner(self).as_ref() {
+            mailbox.end(end.clone());
+        }
+    }
+
+    fn send(&self, value: &Value, limit: u64) -> Result<()> {
+        let refuse = |reason| Err(Error::Send { what: "channel item".into(), reason });
+        let data = match pickle::encode(value) {
+            Ok(data) => data,
+            Err(error) => return refuse(error.to_string()),
+        };
+        let cost = wire::cost(data.len()) as u64;
+        if cost > limit {
+            let reason = format!("{cost} bytes, more than the {limit} of max_message_bytes");
+            return refuse(reason);
+        }
+        match self {
+            Tx::Here { mailbox, window, .. } => {
+                let item = Item { data, from: MASTER, control: 0, cost };
+                mailbox.push_within(*window, item).map_err(|end| end.error("channel", "sending"))
+            }
+            Tx::There { peer, handle, control, credit, .. } => {
+                let error = |end: End| end.error(peer.name(), "sending to a channel");
+                credit.take(cost).map_err(error)?;
+                match peer.send(*handle, *control, &data, Patience::Until(None)) {
+                    Ok(()) => Ok(()),
+                    Err(Refused::Ended(end)) => Err(error(end)),
+                    Err(Refused::TimedOut) => unreachable!("there is no deadline"),
+                }
+            }
+        }
+    }
+
+    fn close(&self, reason: Option<String>) {
+        match self {
+            Tx::Here { mailbox, .. } => mailbox.end(End::Closed(reason)),
+            Tx::There { master, peer, handle, credit, .. } => {
+                if credit.close() {
+                    if let Some(master) = master.upgrade() {
+                        master.post(peer.id(), *handle, &Value::Dead(reason));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        self.close(None);
+        if let Tx::There { master, control, .. } = self {
+            if let Some(master) = master.upgrade() {
+                master.routes().remove_handle(*control);
+                master.senders().retain(|_, tx| tx.strong_count() > 0);
+            }
+        }
+    }
+}
+
+/// The sending end of a channel. Clones are the same end; when the last is dropped the channel ends.
+///
+/// It can be an argument of a call, or part of one: Python gets an object with `send` and `close`. One
+/// whose receiver is in a child comes as a result. To outlive the call that it is passed to, keep a clone.
+pub struct Sender<T> {
+    tx: Arc<Tx>,
+    item: PhantomData<fn(T)>,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender::new(self.tx.clone())
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The handle is a capability: it is not for logs.
+        f.debug_struct("Sender").field("context", &self.tx.id().0).finish_non_exhaustive()
+    }
+}
+
+impl<T> Sender<T> {
+    fn new(tx: Arc<Tx>) -> Self {
+        Sender { tx, item: PhantomData }
+    }
+
+    /// Closes the channel for all its senders: the receiver ends after what has been sent.
+    pub fn close(&self) {
+        self.tx.close(None);
+    }
+
+    /// The same with a reason: the receiver gets it as [`Error::Closed`], in Python as an exception.
+    pub fn close_with(&self, reason: &str) {
+        self.tx.close(Some(reason.into()));
+    }
+}
+
+impl<T: ToValue> Sender<T> {
+    /// Sends an item. Waits while the receiver is a window behind; woken by its progress, by the channel's
+    /// end, by the end of its context and by shutdown, which are errors.
+    pub fn send(&self, item: T) -> Result<()> {
+        self.tx.send(&item.to_value(), u64::from(u32::MAX))
+    }
+}
+
+impl<T> ToValue for Sender<T> {
+    fn to_value(&self) -> Value {
+        let (context, handle) = self.tx.id();
+        Value::Sender { context, handle }
+    }
+}
+
+impl<T> FromValue for Sender<T> {
+    fn from_value(value: Value, from: &Context) -> Result<Self> {
+        let Value::Sender { context, handle } = value else {
+            return Err(Error::Convert {
+                wanted: "a Sender".into(),
+                found: crate::value::describe(&value),
+            });
+        };
+        if context != MASTER {
+            return Ok(Sender::new(Tx::there(from.master(), context, handle)));
+        }
+        let tx = find_sender(from.master(), context, handle);
+        tx.map(Sender::new).ok_or_else(|| Error::Closed {
+            reason: Some("a Sender came back after its channel had ended".into()),
+        })
+    }
+}
+
+/// What a sender may still send.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    window: u64,
+    state: Mutex<CreditState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct CreditState {
+    sent: u64,
+    granted: u64,
+    end: Option<End>,
+}
+
+impl Credit {
+    fn new(window: u64) -> Credit {
+        Credit { window, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CreditState> {
+        self.state.lock().expect("held for a sum only")
+    }
+
+    /// Waits until a frame of this cost may go.
+    fn take(&self, cost: u64) -> std::result::Result<(), End> {
+        let large = cost > self.window / 4 * 3;
+        let mut state = self.lock();
+        loop {
+            if let Some(end) = &state.end {
+                return Err(end.clone());
+            }
+            let outstanding = state.sent - state.granted;
+            let fits = outstanding + cost <= self.window;
+            if fits || (large && outstanding <= self.window / 4) {
+                state.sent += cost;
+                return Ok(());
+            }
+            state = self.changed.wait(state).expect("held for a sum only");
+        }
+    }
+
+    /// A message to the control handle: bytes consumed in total, or that the receiver is gone.
+    pub(crate) fn arrived(&self, message: std::result::Result<Value, pickle::DecodeError>) {
+        match message {
+            Ok(Value::Int(total)) => {
+                let mut state = self.lock();
+                let total = u64::try_from(total).unwrap_or(0);
+                // A receiver cannot have consumed what was never sent.
+                state.granted = total.clamp(state.granted, state.sent);
+                self.changed.notify_all();
+            }
+            Ok(Value::Dead(reason)) => self.end(&End::Closed(reason)),
+            Ok(_) | Err(_) => self.end(&End::Lost("its receiver sent what is not credit".into())),
+        }
+    }
+
+    pub(crate) fn end(&self, end: &End) {
+        self.lock().end.get_or_insert_with(|| end.clone());
+        self.changed.notify_all();
+    }
+
+    /// Ends it from this side; gives whether it was open.
+    fn close(&self) -> bool {
+        let open = self.lock().end.is_none();
+        self.end(&End::Closed(None));
+        open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_waits_for_credit_and_one_above_the_window_for_almost_all_of_it() {
+        let credit = Credit::new(1000);
+        credit.take(600).unwrap();
+        credit.take(400).unwrap();
+        std::thread::scope(|scope| {
+            let large = scope.spawn(|| credit.take(5000));
+            credit.arrived(Ok(Value::Int(700)));
+            assert_eq!(credit.lock().sent, 1000);
+            credit.arrived(Ok(Value::Int(751)));
+            large.join().unwrap().unwrap();
+        });
+        assert_eq!(credit.lock().sent, 6000);
+    }
+
+    #[test]
+    fn a_grant_of_more_than_was_sent_or_less_than_before_gives_nothing() {
+        let credit = Credit::new(1000);
+        credit.take(100).unwrap();
+        for lie in [i64::MAX, 50, -1] {
+            credit.arrived(Ok(Value::Int(lie)));
+            assert_eq!(credit.lock().granted, 100);
+        }
+    }
+
+    #[test]
+    fn the_receivers_end_wakes_a_sender_with_the_reason() {
+        let credit = Credit::new(10);
+        credit.take(10).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| credit.take(1));
+            credit.arrived(Ok(Value::Dead(Some("full".into()))));
+            let end = waiting.join().unwrap().unwrap_err();
+            assert_eq!(end.error("x", "y").to_string(), "channel closed: full");
+        });
+    }
+}

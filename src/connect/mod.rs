@@ -1,0 +1,93 @@
+//! Connection methods: each a pure function from its options to a launch plan.
+
+mod handshake;
+mod local;
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use crate::bootstrap::Interpreter;
+use crate::sys;
+
+pub(crate) use handshake::Handshake;
+pub use local::Local;
+
+/// A way to start a context.
+pub trait Method {
+    /// What is to be started, and how.
+    fn plan(&self) -> Plan;
+}
+
+/// What is to be started, and how: made by a [`Method`].
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The context's name, or what stands before the process id in it.
+    pub(crate) name: String,
+    /// The process id is part of the name.
+    pub(crate) name_has_pid: bool,
+    pub(crate) python: Interpreter,
+    /// Set beside what the program has in its own environment.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) current_dir: Option<PathBuf>,
+}
+
+impl Plan {
+    pub(crate) fn full_name(&self, pid: i32) -> String {
+        if self.name_has_pid { format!("{}.{pid}", self.name) } else { self.name.clone() }
+    }
+
+    /// Starts the process: gives it, the stream to its standard input and output, and its stderr.
+    /// Neither blocks. What went wrong is said in one line.
+    pub(crate) fn spawn(
+        &self,
+        argv: &[OsString],
+    ) -> Result<(sys::Process, OwnedFd, OwnedFd), String> {
+        let streams = || -> io::Result<_> {
+            let (ours, theirs) = sys::socketpair()?;
+            let (stderr, stderr_write) = sys::pipe()?;
+            sys::set_nonblocking(ours.as_fd())?;
+            sys::set_nonblocking(stderr.as_fd())?;
+            Ok((ours, theirs, stderr, stderr_write))
+        };
+        let (ours, theirs, stderr, stderr_write) =
+            streams().map_err(|error| format!("making its streams: {error}"))?;
+        let current_dir = self.current_dir.as_deref().map(|dir| c_string(dir.as_os_str()));
+        let argv = argv.iter().map(|word| c_string(word)).collect::<Result<Vec<_>, _>>()?;
+        let (env, current_dir) = (self.environment()?, current_dir.transpose()?);
+        let spawn = sys::Spawn {
+            argv: &argv,
+            env: &env,
+            current_dir: current_dir.as_deref(),
+            stdin: theirs.as_fd(),
+            stdout: theirs.as_fd(),
+            stderr: stderr_write.as_fd(),
+        };
+        let process = spawn.spawn().map_err(|error| error.to_string())?;
+        Ok((process, ours, stderr))
+    }
+
+    fn environment(&self) -> Result<Vec<CString>, String> {
+        let set = |name: &OsStr| self.env.iter().any(|(other, _)| other == name);
+        let inherited = std::env::vars_os().filter(|(name, _)| !set(name));
+        inherited
+            .chain(self.env.iter().cloned())
+            .map(|(name, value)| {
+                let mut entry = name.into_vec();
+                if entry.is_empty() || entry.contains(&b'=') {
+                    let name = String::from_utf8_lossy(&entry).into_owned();
+                    return Err(format!("{name:?} cannot be an environment variable's name"));
+                }
+                entry.push(b'=');
+                entry.extend(value.as_bytes());
+                c_string(OsStr::from_bytes(&entry))
+            })
+            .collect()
+    }
+}
+
+fn c_string(text: &OsStr) -> Result<CString, String> {
+    CString::new(text.as_bytes()).map_err(|_| format!("{text:?} has a NUL byte in it"))
+}

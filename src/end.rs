@@ -1,0 +1,34 @@
+//! Why something ended, kept until it is known who asks.
+
+use std::sync::Arc;
+
+use crate::{ConnectError, Error};
+
+/// Why a context, a channel or a wait for an answer ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// The context never came up.
+    Failed(Arc<ConnectError>),
+    /// The context's stream ended, or the answer cannot come, for this reason.
+    Lost(String),
+    /// The other end of a channel closed it, with its reason if it gave one.
+    Closed(Option<String>),
+    /// The router was shut down.
+    Shutdown,
+}
+
+impl End {
+    /// The error for somebody who waited for `what` from `context`.
+    pub(crate) fn error(&self, context: &str, what: &str) -> Error {
+        match self {
+            End::Failed(error) => Error::Connect(error.clone()),
+            End::Lost(reason) => Error::Disconnected {
+                context: context.into(),
+                what: what.into(),
+                reason: reason.clone(),
+            },
+            End::Closed(reason) => Error::Closed { reason: reason.clone() },
+            End::Shutdown => Error::Shutdown,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The log: what children log and print, and what the library has to say of them.
+
+use std::fmt;
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::Value;
+use crate::text::{escape, escape_lines, printable};
+
+/// How much is logged: records below it stay in the child. The numbers are those of Python's `logging`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Level {
+    /// 10
+    Debug,
+    /// 20; what children print has this level.
+    Info,
+    /// 30
+    Warning,
+    /// 40
+    Error,
+    /// 50
+    Critical,
+}
+
+impl Level {
+    /// The level's number in Python.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Level::Debug => 10,
+            Level::Info => 20,
+            Level::Warning => 30,
+            Level::Error => 40,
+            Level::Critical => 50,
+        }
+    }
+
+    /// The highest level that is not above `number`; children may use numbers of their own.
+    pub(crate) fn from_number(number: i64) -> Level {
+        match number {
+            ..20 => Level::Debug,
+            20..30 => Level::Info,
+            30..40 => Level::Warning,
+            40..50 => Level::Error,
+            50.. => Level::Critical,
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warning => "WARNING",
+            Level::Error => "ERROR",
+            Level::Critical => "CRITICAL",
+        })
+    }
+}
+
+/// One line of output, or one record of a child's `logging`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogRecord {
+    /// The name of the context.
+    pub context: String,
+    /// The logger in the child: `stdout` and `stderr` for what it printed, `econtext` for what this
+    /// library says of the context.
+    pub logger: String,
+    /// How much it matters.
+    pub level: Level,
+    /// The text without its last newline: bad UTF-8 replaced, control characters escaped; only a record
+    /// of `logging` can have several lines (a traceback, say).
+    pub message: String,
+}
+
+impl LogRecord {
+    /// The name under which the program shows it: `econtext.ctx.<context>`.
+    pub fn target(&self) -> String {
+        format!("econtext.ctx.{}", self.context)
+    }
+
+    /// What the library itself says of a context.
+    pub(crate) fn own(context: &str, level: Level, message: String) -> LogRecord {
+        let message = escape_lines(&message);
+        LogRecord { context: context.into(), logger: "econtext".into(), level, message }
+    }
+
+    /// The lines of something that was printed.
+    pub(crate) fn lines(context: &str, logger: &str, bytes: &[u8]) -> Vec<LogRecord> {
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let line = |line: &[u8]| LogRecord {
+            context: context.into(),
+            logger: logger.into(),
+            level: Level::Info,
+            message: printable(line.strip_suffix(b"\r").unwrap_or(line)),
+        };
+        bytes.split(|byte| *byte == b'\n').map(line).collect()
+    }
+
+    /// The records in a `FORWARD_LOG` message; `None` where it is not one.
+    pub(crate) fn from_message(context: &str, message: Value) -> Option<Vec<LogRecord>> {
+        let Value::Tuple(fields) = message else { return None };
+        let [logger, level, message] = <[Value; 3]>::try_from(fields).ok()?;
+        let logger = match logger {
+            Value::Text(logger) => escape(&logger),
+            Value::Bytes(logger) => printable(&logger),
+            _ => return None,
+        };
+        let Value::Int(level) = level else { return None };
+        match message {
+            // `logging` of Python 2 makes text of bytes too; only output is cut into lines.
+            Value::Bytes(bytes) if logger == "stdout" || logger == "stderr" => {
+                Some(LogRecord::lines(context, &logger, &bytes))
+            }
+            Value::Bytes(bytes) => {
+                let message = String::from_utf8_lossy(&bytes).into_owned();
+                Some(vec![LogRecord::text(context, logger, level, &message)])
+            }
+            Value::Text(message) => Some(vec![LogRecord::text(context, logger, level, &message)]),
+            _ => None,
+        }
+    }
+
+    fn text(context: &str, logger: String, level: i64, message: &str) -> LogRecord {
+        LogRecord {
+            context: context.into(),
+            logger,
+            level: Level::from_number(level),
+            message: escape_lines(message.trim_end_matches('\n')),
+        }
+    }
+}
+
+impl fmt::Display for LogRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}: {}", self.level, self.target(), self.logger, self.message)
+    }
+}
+
+/// The sink for a program that gave none: a line with the time of day (UTC) on stderr.
+pub(crate) fn write_to_stderr(record: &LogRecord) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (hours, minutes, seconds) = (now / 3600 % 24, now / 60 % 60, now % 60);
+    // A program without a stderr has chosen not to see this.
+    let _ = writeln!(std::io::stderr(), "{hours:02}:{minutes:02}:{seconds:02} {record}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(records: Option<Vec<LogRecord>>) -> Vec<String> {
+        records.unwrap().into_iter().map(|record| record.message).collect()
+    }
+
+    fn message(logger: &str, message: Value) -> Value {
+        Value::Tuple(vec![Value::Text(logger.into()), Value::Int(20), message])
+    }
+
+    #[test]
+    fn output_becomes_a_record_a_line() {
+        let output = message("stdout", Value::Bytes(b"a\x1b[1m\r\n\n\xff end".to_vec()));
+        assert_eq!(
+            messages(LogRecord::from_message("x", output)),
+            ["a\\x1b[1m", "", "\u{fffd} end"]
+        );
+    }
+
+    #[test]
+    fn a_record_of_logging_keeps_its_lines() {
+        let record = message("app", Value::Text("failed\n  File \"x\"\x07\n".into()));
+        assert_eq!(messages(LogRecord::from_message("x", record)), ["failed\n  File \"x\"\\x07"]);
+    }
+
+    #[test]
+    fn what_is_not_a_record_is_told_apart() {
+        assert_eq!(LogRecord::from_message("x", Value::None), None);
+        assert_eq!(LogRecord::from_message("x", message("app", Value::None)), None);
+        assert_eq!(LogRecord::from_message("x", Value::Tuple(vec![Value::None; 3])), None);
+    }
+
+    #[test]
+    fn levels_are_pythons_numbers() {
+        for level in [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Critical] {
+            assert_eq!(Level::from_number(level.number().into()), level);
+        }
+        assert_eq!(Level::from_number(25), Level::Info);
+        assert_eq!(Level::from_number(-1), Level::Debug);
+        assert_eq!(Level::from_number(99), Level::Critical);
+    }
+}

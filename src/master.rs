@@ -1,0 +1,474 @@
+//! The program's own place in the tree: what owns the broker, and where frames become answers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::bootstrap;
+use crate::broker::{self, Events, Link};
+use crate::call::Answer;
+use crate::channel::{ChannelTarget, Credit, Tx};
+use crate::connect::{Method, Plan};
+use crate::end::End;
+use crate::helper::{Entry, Helper, Sink};
+use crate::log::{self, Level, LogRecord};
+use crate::mac::Key;
+use crate::mailbox::Item;
+use crate::modules::Modules;
+use crate::peer::{Peer, RemoteInfo};
+use crate::pickle;
+use crate::router::{FORWARD_LOG, GET_MODULE, MASTER, Routes, Verdict};
+use crate::stream::{Outgoing, Patience};
+use crate::wire::{self, Decoder, Frame, Header, Sealer};
+use crate::{ConnectError, Context, Error, Receiver, Result, Sender, Stage, Value, sys};
+
+/// The start of everything: owns the broker thread, connects contexts, serves modules.
+///
+/// Clones are the same router. When the last one is dropped, or at [`shutdown`](Router::shutdown),
+/// every context is shut down; a [`Context`] does not keep its router alive.
+#[derive(Clone)]
+pub struct Router {
+    owner: Arc<Owner>,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").finish_non_exhaustive()
+    }
+}
+
+struct Owner {
+    master: Arc<Master>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How a [`Router`] is to behave; made by [`Router::builder`].
+pub struct RouterBuilder {
+    settings: Settings,
+    sink: Sink,
+}
+
+impl fmt::Debug for RouterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    log_level: Level,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) channel_window_bytes: u64,
+    unidirectional: bool,
+    grace: Duration,
+    connect_timeout: Duration,
+}
+
+/// How many bytes of a frame are signed on streams of our own; see PROTOCOL in the module `wire`.
+const PROTECT_BYTES: usize = 64 << 10;
+
+impl RouterBuilder {
+    /// What children log: records below this level stay there. Default: [`Level::Info`], the level of
+    /// what they print.
+    pub fn log_level(mut self, level: Level) -> Self {
+        self.settings.log_level = level;
+        self
+    }
+
+    /// Where log records go instead of to stderr. Runs on a thread of its own, one record at a time; a
+    /// sink that is too slow loses records beyond 1 MiB a context, which is said in a record.
+    pub fn on_log(mut self, sink: impl FnMut(&LogRecord) + Send + 'static) -> Self {
+        self.sink = Box::new(sink);
+        self
+    }
+
+    /// The largest message, in bytes, in either direction. Default: 128 MiB. A larger one is refused
+    /// where it is made; a child that announces one all the same is disconnected.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_message_bytes = bytes.clamp(1024, u32::MAX as usize);
+        self
+    }
+
+    /// How many bytes the sender of a channel may be ahead of its receiver. Default: 256 KiB.
+    pub fn channel_window_bytes(mut self, bytes: usize) -> Self {
+        self.settings.channel_window_bytes = bytes.clamp(1024, 1 << 30) as u64;
+        self
+    }
+
+    /// Children may talk to their ancestors and descendants only, not to each other. Default: false.
+    pub fn unidirectional(mut self, yes: bool) -> Self {
+        self.settings.unidirectional = yes;
+        self
+    }
+
+    /// How long a child may take to shut down before it is ended. Default: 5 s.
+    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// How long a start may take. Default: 30 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// Starts the broker thread. Fails where the system has no more descriptors or threads.
+    pub fn build(self) -> Result<Router> {
+        let no_more = |error: io::Error| Error::Send {
+            what: "starting the broker".into(),
+            reason: error.to_string(),
+        };
+        let (master, waker) = Master::new(self.settings, self.sink).map_err(no_more)?;
+        let handle = master.broker.clone();
+        let events = master.clone();
+        let thread = std::thread::Builder::new()
+            .name("econtext-broker".into())
+            .spawn(move || broker::run(&handle, waker, &*events))
+            .map_err(no_more)?;
+        Ok(Router { owner: Arc::new(Owner { master, thread: Mutex::new(Some(thread)) }) })
+    }
+}
+
+impl Router {
+    /// A router with the defaults of [`builder`](Router::builder).
+    pub fn new() -> Result<Router> {
+        Router::builder().build()
+    }
+
+    /// A router with settings.
+    pub fn builder() -> RouterBuilder {
+        RouterBuilder {
+            settings: Settings {
+                log_level: Level::Info,
+                max_message_bytes: 128 << 20,
+                channel_window_bytes: 256 << 10,
+                unidirectional: false,
+                grace: Duration::from_secs(5),
+                connect_timeout: Duration::from_secs(30),
+            },
+            sink: Box::new(log::write_to_stderr),
+        }
+    }
+
+    /// Starts a context and waits until it is up. Errs with [`Error::Connect`], which says how far the
+    /// start came and what the remote side printed, or with [`Error::Shutdown`].
+    pub fn connect(&self, method: impl Method) -> Result<Context> {
+        let context = self.start(method);
+        context.info()?;
+        Ok(context)
+    }
+
+    /// Starts a context and returns at once. Calls and channel messages queue behind the start and leave
+    /// together with it; a start that fails shows its error on each of them.
+    pub fn start(&self, method: impl Method) -> Context {
+        let master = &self.owner.master;
+        Context::new(master.clone(), master.start(&method.plan()))
+    }
+
+    /// A channel whose receiving end is here. The sender can be passed to a context in the arguments of
+    /// a call. It ends when its last [`Sender`] is gone (those in the arguments of a call that is not
+    /// answered yet count), or when either end closes it.
+    pub fn channel<T>(&self) -> (Sender<T>, Receiver<T>) {
+        crate::channel::channel(&self.owner.master)
+    }
+
+    /// The Python modules that contexts can import.
+    pub fn modules(&self) -> &Modules {
+        &self.owner.master.modules
+    }
+
+    /// Shuts down all contexts and ends the broker thread; waits until that is done, at most the grace
+    /// period and a little more. What still waits gets [`Error::Shutdown`]. Doing it again does nothing.
+    pub fn shutdown(&self) -> Result<()> {
+        self.owner.shutdown();
+        Ok(())
+    }
+}
+
+impl Owner {
+    fn shutdown(&self) {
+        self.master.down.store(true, Ordering::Release);
+        self.master.broker.stop();
+        // Under the lock, so that a second caller waits as well.
+        let mut thread = self.thread.lock().expect("a panic of the broker is not passed on");
+        if let Some(thread) = thread.take() {
+            // The broker's own panic has been printed; everybody was told by its `stopped`.
+            let _ = thread.join();
+        }
+        drop(thread);
+        self.master.helper.stop(self.master.settings.grace);
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// What `ps` shows of a child: who started it, and from where.
+fn process_name() -> String {
+    let (user, host) = (sys::user_name(), sys::host_name());
+    format!("econtext:{user}@{host}:{}", std::process::id())
+}
+
+/// What a handle of the program leads to.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// The first frame of a child.
+    Hello,
+    Answer(Arc<Answer>),
+    Channel(ChannelTarget),
+    Credit(Arc<Credit>),
+}
+
+/// The state that handles, broker and helper share.
+pub(crate) struct Master {
+    pub(crate) settings: Settings,
+    pub(crate) limits: pickle::Limits,
+    pub(crate) broker: Arc<broker::Handle>,
+    routes: Mutex<Routes<Target>>,
+    peers: Mutex<HashMap<u32, Arc<Peer>>>,
+    /// Senders whose receiver is in a child, so that one receiver has one of them here.
+    senders: Mutex<HashMap<(u32, u32), Weak<Tx>>>,
+    pub(crate) helper: Arc<Helper>,
+    modules: Modules,
+    down: AtomicBool,
+}
+
+impl Master {
+    /// Everything but the broker's thread, which gets what is given back beside it.
+    fn new(settings: Settings, sink: Sink) -> io::Result<(Arc<Master>, broker::Waker)> {
+        let (broker, waker) = broker::Handle::new()?;
+        let modules = Modules::default();
+        let limits = pickle::Limits::for_messages_of(settings.max_message_bytes);
+        let itself = Outgoing::ended(End::Lost("it is the program itself".into()));
+        let itself = Arc::new(Peer::new(MASTER, "master".into(), itself, broker.clone()));
+        let master = Master {
+            settings,
+            limits,
+            broker,
+            routes: Mutex::new(Routes::new()),
+            peers: Mutex::new(HashMap::from([(MASTER, itself)])),
+            senders: Mutex::default(),
+            helper: Arc::new(Helper::new(modules.clone(), sink, limits)),
+            modules,
+            down: AtomicBool::new(false),
+        };
+        Ok((Arc::new(master), waker))
+    }
+
+    /// One that nothing will ever arrive at, for tests of pure conversions.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Arc<Master> {
+        let RouterBuilder { settings, sink } = Router::builder();
+        Master::new(settings, sink).expect("there are descriptors left").0
+    }
+
+    pub(crate) fn routes(&self) -> MutexGuard<'_, Routes<Target>> {
+        self.routes.lock().expect("held for a look-up only")
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn peer(&self, id: u32) -> Option<Arc<Peer>> {
+        self.peers.lock().expect("held for a look-up only").get(&id).cloned()
+    }
+
+    pub(crate) fn senders(&self) -> MutexGuard<'_, HashMap<(u32, u32), Weak<Tx>>> {
+        self.senders.lock().expect("held for a look-up only")
+    }
+
+    /// A context that this program does not know, or no longer: whatever is sent to it is refused.
+    pub(crate) fn unknown_peer(&self, id: u32, name: String) -> Arc<Peer> {
+        let end = End::Lost(format!("no route to context {id}"));
+        let out = Outgoing::ended(end.clone());
+        let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
+        peer.end(end);
+        peer
+    }
+
+    /// Sends a value to a handle somewhere in the tree. What cannot be delivered is dropped: the
+    /// context's end has been told to whoever waits.
+    pub(crate) fn post(&self, context: u32, handle: u32, value: &Value) {
+        if let (Some(peer), Ok(data)) = (self.peer(context), pickle::encode(value)) {
+            let _ = peer.send(handle, 0, &data, Patience::None);
+        }
+    }
+
+    /// Starts a child. Its failures are the peer's end.
+    fn start(&self, plan: &Plan) -> Arc<Peer> {
+        let (id, hello_handle) = {
+            let mut routes = self.routes();
+            let id = routes.add_child();
+            (id, routes.add_reply(id, Target::Hello))
+        };
+        self.try_start(id, hello_handle, plan).unwrap_or_else(|end| {
+            self.forget(id);
+            let out = Outgoing::ended(end.clone());
+            let peer = Arc::new(Peer::new(id, plan.name.clone(), out, self.broker.clone()));
+            peer.end(end);
+            peer
+        })
+    }
+
+    fn try_start(
+        &self,
+        id: u32,
+        hello_handle: u32,
+        plan: &Plan,
+    ) -> std::result::Result<Arc<Peer>, End> {
+        if self.is_down() {
+            return Err(End::Shutdown);
+        }
+        let fail = |reason| {
+            let context = plan.name.clone();
+            let (stage, printed) = (Stage::Spawn, String::new());
+            let error = ConnectError { context, stage, reason, printed, status: None };
+            End::Failed(Arc::new(error))
+        };
+        let key = Key::random().map_err(|error| fail(format!("making its key: {error}")))?;
+        let launch = bootstrap::launch(&plan.python, &process_name());
+        let (process, socket, stderr) = plan.spawn(&launch.argv).map_err(fail)?;
+
+        let socket = Arc::new(socket);
+        let out = Outgoing::new(socket.clone(), Sealer::new(&key.derive(b"down"), PROTECT_BYTES));
+        let name = plan.full_name(process.pid);
+        let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
+        self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
+
+        let settings = &self.settings;
+        let mut flight = launch.flight;
+        flight.extend(bootstrap::configuration(&bootstrap::Config {
+            context_id: id,
+            parent_ids: &[MASTER],
+            key: key.bytes(),
+            name: peer.name(),
+            log_level: settings.log_level.number(),
+            max_message_bytes: u32::try_from(settings.max_message_bytes).unwrap_or(u32::MAX),
+            protect_bytes: PROTECT_BYTES as u32,
+            window_bytes: u32::try_from(settings.channel_window_bytes).unwrap_or(u32::MAX),
+            grace_ms: u32::try_from(settings.grace.as_millis()).unwrap_or(u32::MAX),
+            hello_handle,
+            unidirectional: settings.unidirectional,
+            has_main: self.modules.has_main(),
+        }));
+        peer.send_preamble(flight);
+        self.broker.add(Link::new(broker::Parts {
+            peer: peer.clone(),
+            socket,
+            stderr,
+            process,
+            decoder: Decoder::new(&key.derive(b"up"), PROTECT_BYTES, settings.max_message_bytes),
+            candidates: plan.python.candidates().to_vec(),
+            connect_timeout: settings.connect_timeout,
+            grace: settings.grace,
+        }))?;
+        Ok(peer)
+    }
+
+    /// Takes a child out of all tables; gives back what waited for it.
+    fn forget(&self, id: u32) -> Vec<Target> {
+        self.peers.lock().expect("held for a look-up only").remove(&id);
+        self.routes().remove_child(id)
+    }
+
+    fn own(&self, peer: &Arc<Peer>, level: Level, message: String) {
+        if level >= self.settings.log_level {
+            self.helper.log(peer, Entry::Own(level, message));
+        }
+    }
+}
+
+impl Events for Master {
+    fn frame(&self, peer: &Arc<Peer>, frame: Frame) -> std::result::Result<(), String> {
+        let Frame { header, data } = frame;
+        let verdict = self.routes().arrive(peer.id(), &header);
+        if !peer.is_up() && !matches!(verdict, Verdict::Deliver(Target::Hello)) {
+            return Err("the first frame does not say who the child is".into());
+        }
+        match verdict {
+            Verdict::Deliver(target) => self.deliver(peer, target, &header, data)?,
+            Verdict::Service(GET_MODULE) => self.helper.import(peer, data)?,
+            Verdict::Service(FORWARD_LOG) => self.helper.log(peer, Entry::Forwarded(data)),
+            Verdict::Service(other) => unreachable!("the router has no service {other}"),
+            Verdict::Refuse(reason) => {
+                self.own(peer, Level::Debug, reason.clone());
+                if header.reply_to != 0 {
+                    self.post(header.src, header.reply_to, &Value::Dead(Some(reason)));
+                }
+            }
+            Verdict::Drop(reason) => self.own(peer, Level::Warning, reason),
+        }
+        Ok(())
+    }
+
+    fn printed(&self, peer: &Arc<Peer>, bytes: &[u8]) {
+        self.helper.log(peer, Entry::Printed(bytes.to_vec()));
+    }
+
+    fn ended(&self, peer: &Arc<Peer>, end: End) {
+        peer.end(end.clone());
+        // Taken out first: what is told may look something up.
+        for target in self.forget(peer.id()) {
+            target.end(&end);
+        }
+    }
+
+    fn stopped(&self) {
+        self.down.store(true, Ordering::Release);
+        let peers: Vec<_> = {
+            let mut peers = self.peers.lock().expect("held for a look-up only");
+            peers.drain().map(|(_, peer)| peer).collect()
+        };
+        peers.iter().for_each(|peer| peer.end(End::Shutdown));
+        let waiting = self.routes().remove_all();
+        for target in waiting {
+            target.end(&End::Shutdown);
+        }
+    }
+}
+
+impl Master {
+    fn deliver(
+        &self,
+        peer: &Arc<Peer>,
+        target: Target,
+        header: &Header,
+        data: Vec<u8>,
+    ) -> std::result::Result<(), String> {
+        let cost = wire::cost(data.len()) as u64;
+        let item = Item { data, from: header.src, control: header.reply_to, cost };
+        match target {
+            Target::Hello => {
+                let hello = pickle::decode(&item.data, &self.limits)
+                    .map_err(|error| format!("its first frame cannot be read: {error}"))?;
+                let info = RemoteInfo::from_hello(hello)
+                    .ok_or("its first frame does not say who the child is")?;
+                peer.up(info);
+            }
+            Target::Answer(answer) => answer.arrived(item),
+            Target::Channel(channel) => channel.arrived(item),
+            Target::Credit(credit) => credit.arrived(pickle::decode(&item.data, &self.limits)),
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    fn end(self, end: &End) {
+        match self {
+            Target::Hello => {}
+            Target::Answer(answer) => answer.end(end),
+            Target::Channel(channel) => channel.end(end),
+            Target::Credit(credit) => credit.end(end),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Source files, read and compressed once for all children.
+//!
+//! Invariant: what comes out is the file as it is now: the kept form counts only while time and size
+//! of the file stay the same. No file larger than `MAX_SOURCE_BYTES` is held in memory.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+#[derive(Default)]
+pub(super) struct Store {
+    files: Mutex<HashMap<PathBuf, Kept>>,
+}
+
+struct Kept {
+    modified: Option<SystemTime>,
+    size: u64,
+    compressed: Arc<[u8]>,
+}
+
+impl Store {
+    /// zlib of the file's bytes, or why there is none, in one line with the file's name.
+    pub(super) fn read(&self, path: &Path) -> Result<Arc<[u8]>, String> {
+        self.try_read(path).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn try_read(&self, path: &Path) -> io::Result<Arc<[u8]>> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let (modified, size) = (metadata.modified().ok(), metadata.len());
+        if let Some(kept) = self.files().get(path) {
+            if modified.is_some() && (kept.modified, kept.size) == (modified, size) {
+                return Ok(kept.compressed.clone());
+            }
+        }
+        let mut text = Vec::new();
+        file.take(MAX_SOURCE_BYTES + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_SOURCE_BYTES {
+            let limit = MAX_SOURCE_BYTES >> 20;
+            return Err(io::Error::other(format!(
+                "larger than {limit} MiB, too large to be served"
+            )));
+        }
+        let compressed = compress(&text);
+        let kept = Kept { modified, size, compressed: compressed.clone() };
+        self.files().insert(path.to_owned(), kept);
+        Ok(compressed)
+    }
+
+    fn files(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Kept>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// zlib of `text`, at the level from which on more work gains little.
+pub(super) fn compress(text: &[u8]) -> Arc<[u8]> {
+    Arc::from(miniz_oxide::deflate::compress_to_vec_zlib(text, 6))
+}
+
+/// Far above any source that people write, far below what would hurt.
+const MAX_SOURCE_BYTES: u64 = 64 << 20;

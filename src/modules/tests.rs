@@ -1,0 +1,288 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+/// A directory that goes when the test ends.
+struct Dir(PathBuf);
+
+impl Dir {
+    /// With these files, each holding its own path.
+    fn new(files: &[&str]) -> Dir {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir =
+            std::env::temp_dir().join(format!("econtext-modules-{}-{count}", std::process::id()));
+        let dir = Dir(dir);
+        fs::create_dir_all(&dir.0).unwrap();
+        for file in files {
+            dir.write(file, file);
+        }
+        dir
+    }
+
+    fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+        let path = self.0.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn serving(dirs: &[&Dir]) -> Modules {
+    let modules = Modules::default();
+    for dir in dirs {
+        modules.path(dir.path());
+    }
+    modules
+}
+
+#[track_caller]
+fn module(modules: &Modules, name: &str) -> Module {
+    match modules.find(name) {
+        Found::Module(module) => {
+            assert_eq!(module.name, name);
+            module
+        }
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn text(modules: &Modules, name: &str) -> String {
+    let compressed = module(modules, name).compressed;
+    let text = miniz_oxide::inflate::decompress_to_vec_zlib(&compressed).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[track_caller]
+fn children(modules: &Modules, name: &str) -> String {
+    module(modules, name).pkg_present.expect("a package").join(" ")
+}
+
+#[track_caller]
+fn refusal(modules: &Modules, name: &str) -> String {
+    match modules.find(name) {
+        Found::Refused(reason) => reason,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn modules_and_packages_are_found_in_a_directory() {
+    let dir = Dir::new(&["one.py", "app/__init__.py", "app/load.py", "app/sub/__init__.py"]);
+    let modules = serving(&[&dir]);
+    let one = module(&modules, "one");
+    assert_eq!(
+        (one.pkg_present, &*one.path),
+        (None, &*dir.path().join("one.py").to_string_lossy())
+    );
+    assert_eq!(text(&modules, "one"), "one.py");
+    assert_eq!(text(&modules, "app"), "app/__init__.py");
+    assert_eq!(text(&modules, "app.load"), "app/load.py");
+    assert!(module(&modules, "app.sub").path.ends_with("app/sub/__init__.py"));
+    for name in ["two", "app.two", "one.two", "app.load.two", "os"] {
+        assert_eq!(modules.find(name), Found::Missing, "{name}");
+    }
+}
+
+#[test]
+fn the_children_of_a_package_are_its_modules_packages_and_directories_sorted() {
+    let files = ["p/__init__.py", "p/z.py", "p/a/__init__.py", "p/data/x.txt", "p/not-a-name.py"];
+    let dir = Dir::new(&files);
+    for file in ["p/readme.txt", "p/__pycache__/z.pyc", "p/stale.pyc", "p/1st.py", "p/dir.d/x.py"] {
+        dir.write(file, "");
+    }
+    let modules = serving(&[&dir]);
+    modules.source("p.m", "").source("p.q.r", "").source("pp.x", "");
+    assert_eq!(children(&modules, "p"), "a data m q stale z");
+    assert_eq!(children(&modules, "p.a"), "");
+}
+
+#[test]
+fn what_is_registered_first_is_found_first() {
+    let (first, second) = (Dir::new(&["x.py", "p/__init__.py"]), Dir::new(&[]));
+    second.write("x.py", "second");
+    second.write("y.py", "second");
+    second.write("p/only_here.py", "");
+    let modules = serving(&[&first]);
+    modules.source("x", "embedded").source("y", "embedded").source("y", "again");
+    modules.path(second.path());
+    assert_eq!(text(&modules, "x"), "x.py");
+    assert_eq!(text(&modules, "y"), "embedded");
+    assert_eq!(modules.find("p.only_here"), Found::Missing);
+}
+
+#[test]
+fn a_package_precedes_a_module_of_its_name() {
+    let dir = Dir::new(&["x.py", "x/__init__.py", "y.py", "y/z.py"]);
+    let modules = serving(&[&dir]);
+    assert_eq!(text(&modules, "x"), "x/__init__.py");
+    assert_eq!(text(&modules, "y"), "y.py");
+    assert_eq!(modules.find("y.z"), Found::Missing);
+}
+
+#[test]
+fn directories_without_init_merge_over_all_roots() {
+    let (one, two) = (Dir::new(&["n/a.py", "n/deep/x.py"]), Dir::new(&["n/b.py", "n/deep/y.py"]));
+    let modules = serving(&[&one, &two]);
+    modules.source("n.c", "");
+    assert_eq!(children(&modules, "n"), "a b c deep");
+    assert_eq!(children(&modules, "n.deep"), "x y");
+    assert_eq!(text(&modules, "n"), "");
+    assert_eq!(module(&modules, "n").path, one.path().join("n").to_string_lossy());
+    assert_eq!(text(&modules, "n.deep.y"), "n/deep/y.py");
+    // A package with an `__init__.py` in a later root takes it all.
+    let regular = Dir::new(&["n/__init__.py"]);
+    modules.path(regular.path());
+    assert_eq!(children(&modules, "n"), "c");
+    assert_eq!(modules.find("n.b"), Found::Missing);
+}
+
+#[test]
+fn an_embedded_source_implies_its_packages() {
+    let modules = Modules::default();
+    modules.source("a.b.c", b"x = 1").source("s", String::from("x = 2")).source("e.__init__", "");
+    assert_eq!((text(&modules, "a"), children(&modules, "a")), (String::new(), "b".to_owned()));
+    assert_eq!(children(&modules, "a.b"), "c");
+    assert_eq!(text(&modules, "a.b.c"), "x = 1");
+    assert_eq!(module(&modules, "a.b.c").path, "a/b/c.py");
+    assert_eq!(module(&modules, "s").pkg_present, None);
+    assert_eq!(
+        (children(&modules, "e"), &*module(&modules, "e").path),
+        (String::new(), "e/__init__.py")
+    );
+}
+
+#[test]
+fn an_embedded_source_joins_a_package_on_disk() {
+    let dir = Dir::new(&["app/__init__.py", "app/load.py", "lone.py"]);
+    let modules = serving(&[&dir]);
+    modules.source("app.extra", "extra").source("app.load", "later").source("lone.child", "child");
+    assert_eq!(text(&modules, "app"), "app/__init__.py");
+    assert_eq!(text(&modules, "app.extra"), "extra");
+    assert_eq!(text(&modules, "app.load"), "app/load.py");
+    assert_eq!(children(&modules, "lone"), "child");
+    assert_eq!(text(&modules, "lone.child"), "child");
+}
+
+#[test]
+fn source_goes_out_byte_for_byte() {
+    let source = b"\xef\xbb\xbf# -*- coding: utf-8 -*-\r\nx = 1\r\n\x0c\r\n";
+    let dir = Dir::new(&[]);
+    dir.write("x.py", source);
+    assert_eq!(text(&serving(&[&dir]), "x").as_bytes(), source);
+}
+
+#[test]
+fn a_changed_file_is_read_again_and_an_unchanged_one_is_not() {
+    let dir = Dir::new(&["x.py"]);
+    let modules = serving(&[&dir]);
+    let before = module(&modules, "x").compressed;
+    assert!(Arc::ptr_eq(&before, &module(&modules, "x").compressed));
+    dir.write("x.py", "longer than before");
+    assert_eq!(text(&modules, "x"), "longer than before");
+}
+
+#[test]
+fn a_directory_may_appear_after_it_was_registered() {
+    let dir = Dir::new(&[]);
+    let modules = Modules::default();
+    modules.path(dir.path().join("later"));
+    assert_eq!(modules.find("x"), Found::Missing);
+    dir.write("later/x.py", "here");
+    assert_eq!(text(&modules, "x"), "here");
+}
+
+#[test]
+fn links_are_followed() {
+    let dir = Dir::new(&["real/x.py"]);
+    std::os::unix::fs::symlink(dir.path().join("real"), dir.path().join("linked")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("real/x.py"), dir.path().join("y.py")).unwrap();
+    let modules = serving(&[&dir]);
+    assert_eq!(text(&modules, "linked.x"), "real/x.py");
+    assert_eq!(text(&modules, "y"), "real/x.py");
+}
+
+#[test]
+fn compiled_files_are_refused_by_name() {
+    let dir = Dir::new(&["x.pyc", "p/__init__.pyc", "ok.py", "ok.pyc"]);
+    let modules = serving(&[&dir]);
+    let wanted = format!(
+        "{}: compiled Python without its source cannot be served",
+        dir.path().join("x.pyc").display()
+    );
+    assert_eq!(refusal(&modules, "x"), wanted);
+    assert!(refusal(&modules, "p").contains("p/__init__.pyc: compiled"));
+    assert_eq!(text(&modules, "ok"), "ok.py");
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_by_name() {
+    let dir = Dir::new(&["x.py"]);
+    let file = fs::File::create(dir.path().join("x.py")).unwrap();
+    file.set_len((64 << 20) + 1).unwrap(); // a hole, no bytes on the disk
+    let reason = refusal(&serving(&[&dir]), "x");
+    assert!(reason.ends_with("x.py: larger than 64 MiB, too large to be served"), "{reason}");
+}
+
+#[test]
+fn names_that_are_no_module_never_reach_the_disk() {
+    let dir = Dir::new(&["x.py", "p/__init__.py", "p/x.py", "__main__.py"]);
+    let inner = dir.path().join("p");
+    let modules = Modules::default();
+    modules.path(&inner);
+    let long = "x".repeat(5000);
+    let deep = "x.".repeat(100_000) + "x";
+    let (absolute, climbing) = (inner.join("x").display().to_string(), "..x");
+    for name in
+        ["", ".", "x.", ".x", "../x", "x/y", "x\0", "x y", "1x", climbing, &absolute, &long, &deep]
+    {
+        assert_eq!(modules.find(name), Found::Missing, "{name:.20}");
+    }
+}
+
+#[test]
+fn the_librarys_own_modules_cannot_be_replaced() {
+    let dir = Dir::new(&["econtext/__init__.py", "econtext/channel.py", "econtext/mine.py"]);
+    let modules = serving(&[&dir]);
+    for (name, path, compressed) in built::MODULES {
+        let found = module(&modules, name);
+        assert_eq!((&*found.path, &*found.compressed), (*path, *compressed));
+    }
+    assert_eq!(modules.find("econtext.mine"), Found::Missing);
+    assert_eq!(modules.find("econtext"), Found::Missing);
+}
+
+#[test]
+fn the_main_script_is_served_up_to_its_guard_and_never_from_a_directory() {
+    let dir = Dir::new(&["__main__.py"]);
+    let modules = serving(&[&dir]);
+    assert!(!modules.has_main());
+    assert_eq!((text(&modules, "__main__"), module(&modules, "__main__").path), Default::default());
+    let script = "def f():\n    pass\n\nif __name__ == '__main__':\n    f()\n";
+    modules.main_script("deploy.py", script);
+    assert!(modules.has_main());
+    assert_eq!(text(&modules, "__main__"), "def f():\n    pass\n\n");
+    assert_eq!(module(&modules, "__main__").path, "deploy.py");
+    modules.main_script("work.py", "def f():\n    pass\nf()\n");
+    assert!(
+        refusal(&modules, "__main__").starts_with("work.py: line 3: the script would call f()")
+    );
+}
+
+#[test]
+#[should_panic(expected = "\"app/load.py\" cannot be the name of a module that is served")]
+fn a_source_needs_the_name_of_a_module() {
+    Modules::default().source("app/load.py", "");
+}

@@ -1,0 +1,271 @@
+//! What the program knows of one child: its id and name, its stream, how far it has come.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use crate::Value;
+use crate::broker;
+use crate::channel::Tx;
+use crate::end::End;
+use crate::pickle;
+use crate::router::{MASTER, SHUTDOWN};
+use crate::stream::{Outgoing, Patience, Refused, Sent};
+use crate::wire::Header;
+
+/// One child, shared by its handles and the broker.
+pub(crate) struct Peer {
+    id: u32,
+    name: String,
+    pub(crate) out: Outgoing,
+    broker: Arc<broker::Handle>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Bytes of its log that wait for the helper thread, and lines that found no room there.
+    pub(crate) log_queued: AtomicUsize,
+    pub(crate) log_dropped: AtomicU64,
+    /// Senders that were passed in calls which nobody will answer.
+    held: Mutex<Vec<Arc<Tx>>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Starting,
+    Up(Arc<RemoteInfo>),
+    Ended(End),
+}
+
+impl Peer {
+    pub(crate) fn new(id: u32, name: String, out: Outgoing, broker: Arc<broker::Handle>) -> Peer {
+        Peer {
+            id,
+            name,
+            out,
+            broker,
+            state: Mutex::new(State::Starting),
+            changed: Condvar::new(),
+            log_queued: AtomicUsize::new(0),
+            log_dropped: AtomicU64::new(0),
+            held: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends one pickled value to a handle of this context, on the program's own authority.
+    pub(crate) fn send(
+        &self,
+        handle: u32,
+        reply_to: u32,
+        data: &[u8],
+        patience: Patience,
+    ) -> Result<(), Refused> {
+        let header = Header { dst: self.id, src: MASTER, auth: MASTER, handle, reply_to };
+        if self.out.send(&header, data, patience)? == Sent::Queued {
+            self.broker.write(self.id);
+        }
+        Ok(())
+    }
+
+    /// Starts the graceful shutdown of the child. A stream that has ended needs none.
+    pub(crate) fn send_shutdown(&self) {
+        let none = pickle::encode(&Value::None).expect("None can be encoded");
+        let _ = self.send(SHUTDOWN, 0, &none, Patience::None);
+    }
+
+    /// Sends what starts the child, before anything else.
+    pub(crate) fn send_preamble(&self, bytes: Vec<u8>) {
+        if self.out.send_raw(bytes) == Sent::Queued {
+            self.broker.write(self.id);
+        }
+    }
+
+    /// The child has said who it is.
+    pub(crate) fn up(&self, info: RemoteInfo) {
+        self.out.connected();
+        let mut state = self.state.lock().expect("held for a store only");
+        if matches!(*state, State::Starting) {
+            *state = State::Up(Arc::new(info));
+            self.changed.notify_all();
+        }
+    }
+
+    /// The child is gone; only the first end counts.
+    pub(crate) fn end(&self, end: End) {
+        self.out.end(end.clone());
+        let mut state = self.state.lock().expect("held for a store only");
+        if !matches!(*state, State::Ended(_)) {
+            *state = State::Ended(end.clone());
+            self.changed.notify_all();
+        }
+        drop(state);
+        self.let_go(&end);
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(*self.state.lock().expect("held for a store only"), State::Up(_))
+    }
+
+    /// Waits until the child is up or gone: `Ok(None)` at the deadline.
+    pub(crate) fn wait_up(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Arc<RemoteInfo>>, End> {
+        let mut state = self.state.lock().expect("held for a store only");
+        loop {
+            match &*state {
+                State::Up(info) => return Ok(Some(info.clone())),
+                State::Ended(end) => return Err(end.clone()),
+                State::Starting => {}
+            }
+            state = match deadline {
+                None => self.changed.wait(state).expect("held for a store only"),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(None);
+                    }
+                    self.changed.wait_timeout(state, left).expect("held for a store only").0
+                }
+            };
+        }
+    }
+
+    /// Why the child is gone, if it is.
+    pub(crate) fn ended(&self) -> Option<End> {
+        match &*self.state.lock().expect("held for a store only") {
+            State::Ended(end) => Some(end.clone()),
+            State::Starting | State::Up(_) => None,
+        }
+    }
+
+    /// Keeps senders alive until the child is gone.
+    pub(crate) fn keep(&self, senders: Vec<Arc<Tx>>) {
+        if senders.is_empty() {
+            return;
+        }
+        let mut held = self.held.lock().expect("held for a push only");
+        held.extend(senders);
+        drop(held);
+        // The child may have gone before they were noted.
+        if let Some(end) = self.ended() {
+            self.let_go(&end);
+        }
+    }
+
+    fn let_go(&self, end: &End) {
+        let held = std::mem::take(&mut *self.held.lock().expect("held for a push only"));
+        held.into_iter().for_each(|sender| sender.lost(end));
+    }
+
+    /// Waits until the child is gone, and says why it is.
+    pub(crate) fn wait_end(&self) -> End {
+        let mut state = self.state.lock().expect("held for a store only");
+        loop {
+            if let State::Ended(end) = &*state {
+                return end.clone();
+            }
+            state = self.changed.wait(state).expect("held for a store only");
+        }
+    }
+}
+
+/// Who a child is, as it said in its first frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteInfo {
+    /// Python's version, say `3.11.7`.
+    pub version: String,
+    /// `CPython` or `PyPy`.
+    pub implementation: String,
+    /// The interpreter, `sys.executable`.
+    pub executable: PathBuf,
+    /// `sys.platform`, say `linux`.
+    pub platform: String,
+    /// The name of the operating system, of uname(2): `Linux`.
+    pub system: String,
+    /// Its release, of uname(2).
+    pub release: String,
+    /// The hardware, of uname(2): `x86_64`.
+    pub machine: String,
+    /// The host name, of uname(2).
+    pub host_name: String,
+    /// The real user id.
+    pub uid: u32,
+    /// The effective user id.
+    pub euid: u32,
+    /// The process id.
+    pub pid: u32,
+    /// The working directory, or `None` where it has been deleted.
+    pub current_dir: Option<PathBuf>,
+    /// The encoding of file names, `sys.getfilesystemencoding()`.
+    pub encoding: String,
+    /// `sys.prefix`: of a virtual environment its directory.
+    pub prefix: PathBuf,
+}
+
+impl RemoteInfo {
+    /// Reads a child's first frame.
+    pub(crate) fn from_hello(hello: Value) -> Option<RemoteInfo> {
+        let Value::Tuple(fields) = hello else { return None };
+        let mut fields = fields.into_iter();
+        let mut next = move || fields.next();
+        let (version, implementation) = (text(next()?)?, text(next()?)?);
+        let (executable, platform) = (path(next()?)?, text(next()?)?);
+        let Value::Tuple(uname) = next()? else { return None };
+        let [system, release, machine] = <[Value; 3]>::try_from(uname).ok()?;
+        Some(RemoteInfo {
+            version,
+            implementation,
+            executable,
+            platform,
+            system: text(system)?,
+            release: text(release)?,
+            machine: text(machine)?,
+            host_name: text(next()?)?,
+            uid: number(next()?)?,
+            euid: number(next()?)?,
+            pid: number(next()?)?,
+            current_dir: match next()? {
+                Value::None => None,
+                other => Some(path(other)?),
+            },
+            encoding: text(next()?)?,
+            prefix: path(next()?)?,
+        })
+    }
+}
+
+/// Python 2 sends `str`, which arrives as bytes.
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text),
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        _ => None,
+    }
+}
+
+fn path(value: Value) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    match value {
+        Value::Text(text) => Some(text.into()),
+        Value::Bytes(bytes) => Some(std::ffi::OsString::from_vec(bytes).into()),
+        // An embedded interpreter may not know its own executable.
+        Value::None => Some(PathBuf::new()),
+        _ => None,
+    }
+}
+
+fn number(value: Value) -> Option<u32> {
+    match value {
+        Value::Int(number) => u32::try_from(number).ok(),
+        _ => None,
+    }
+}
