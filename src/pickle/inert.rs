@@ -62,20 +62,26 @@ pub(super) fn interpret(call: Call) -> Result<Value, String> {
             }
         }
         ("copy_reg._reconstructor" | "copyreg._reconstructor", [real, base, content]) => {
+            // Protocols 0 and 1: the class, the built-in type that it extends, and what is in that.
             if let (Some(real), Some(base)) = (real.as_global().map(String::from), base.as_global())
             {
                 class = real;
-                let is_object = base == "object";
-                match std::mem::replace(content, Value::None) {
-                    Value::List(content) if items.is_empty() => {
-                        (items, args) = (content, Vec::new())
+                let content = std::mem::replace(content, Value::None);
+                args = match (base, content) {
+                    ("object", _) => Vec::new(),
+                    ("tuple", Value::Tuple(content)) => content,
+                    ("list", Value::List(mut content)) => {
+                        content.append(&mut items);
+                        items = content;
+                        Vec::new()
                     }
-                    Value::Dict(content) if entries.is_empty() => {
-                        (entries, args) = (content, Vec::new())
+                    ("dict", Value::Dict(mut content)) => {
+                        content.append(&mut entries);
+                        entries = content;
+                        Vec::new()
                     }
-                    _ if is_object => args.clear(),
-                    content => args = vec![content],
-                }
+                    (_, content) => vec![content],
+                };
             }
         }
         _ => {}

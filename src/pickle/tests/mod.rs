@@ -1,7 +1,12 @@
 use super::*;
 use crate::{BigInt, CallError, Value};
 
+mod fuzz;
 mod machine;
+mod notation;
+mod pythons;
+mod random;
+mod vectors;
 
 /// Decodes with the limits of an ordinary message.
 fn read(data: &[u8]) -> Result<Value, DecodeError> {
