@@ -259,6 +259,21 @@ mod tests {
         assert!(command.len() <= 411, "{} bytes: {command}", command.len());
     }
 
+    /// For `make size`, which reads these lines.
+    #[test]
+    fn sizes() {
+        let name = "econtext:root@host:12345";
+        let searching = launch(&Interpreter::default(), name);
+        let fixed = launch(&Interpreter::Fixed("/usr/bin/python3".into()), name);
+        println!("size: command {}", command(&searching).len());
+        println!("size: command with a fixed interpreter {}", command(&fixed).len());
+        println!("size: first stage {}", searching.flight.len() - CORE.len());
+        println!("size: core, compressed {}", CORE.len());
+        for (module, _, packed) in crate::built::MODULES {
+            println!("size: {module}, compressed, when it is needed {}", packed.len());
+        }
+    }
+
     #[test]
     fn the_program_texts_survive_the_quotes_of_every_login_shell() {
         let launch = launch(&Interpreter::default(), "x");

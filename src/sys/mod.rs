@@ -98,18 +98,6 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks for room for `bytes` in each direction of a socket; the system may give less, or double.
-pub(crate) fn set_buffer_bytes(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    for option in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
-        let value = (&raw const bytes).cast();
-        let size = size_of_val(&bytes) as libc::socklen_t;
-        // SAFETY: `value` points at `size` bytes of a local that outlives the call.
-        check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, value, size) })?;
-    }
-    Ok(())
-}
-
 /// Reads what is there into `buffer`, and returns how many bytes; 0 at the end of the stream.
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     retry(|| {

@@ -1,0 +1,141 @@
+//! Measures what users feel, beside what this machine can do at best: start, call, bulk, memory.
+//!
+//! `cargo run --release --example measure [interpreter]`; under `taskset -c 0` for both ends on one CPU.
+//! Each figure is the median of several runs. Nothing is judged here: compare with the lines beside it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use econtext::{Local, Router};
+
+fn main() -> econtext::Result<()> {
+    let python = std::env::args().nth(1).unwrap_or_else(|| "python3".into());
+    let local = || Local::new().python(&python);
+
+    let floor = median(21, || start_python(&python, 2));
+    report("two starts of the interpreter, one after the other", ms(floor));
+    let router = Router::new()?;
+    router.modules().source("bulk", "def take(block):\n    return len(block)\n\n\nBLOCK = b'x' * (4 << 20)\n\n\ndef give():\n    return BLOCK\n");
+    report("memory of the master without a context, kB", memory("self"));
+    let start = median(21, || {
+        let begin = Instant::now();
+        let context = router.start(local());
+        context.call::<u32>("os:getpid", ()).expect("a local context");
+        let took = begin.elapsed();
+        context.shutdown().expect("it ends");
+        took
+    });
+    report("from nothing to the first result", ms(start));
+    report(
+        "the same, in times of the first line",
+        format!("{:.2}", start.as_secs_f64() / floor.as_secs_f64()),
+    );
+
+    let context = router.connect(local())?;
+    let close = median(11, || {
+        let context = router.connect(local()).expect("a local context");
+        let begin = Instant::now();
+        context.shutdown().expect("it ends");
+        begin.elapsed()
+    });
+    report("close of a context", ms(close));
+
+    let call = median(11, || {
+        let begin = Instant::now();
+        for _ in 0..1000 {
+            context.call::<u32>("os:getpid", ()).expect("a call");
+        }
+        begin.elapsed() / 1000
+    });
+    report("a call, one after the other, us", us(call));
+    let queued = median(5, || {
+        let begin = Instant::now();
+        let call = |_| context.call_async::<u32>("os:getpid", ()).expect("a call");
+        let replies: Vec<_> = (0..20_000).map(call).collect();
+        replies.into_iter().for_each(|reply| drop(reply.get().expect("an answer")));
+        begin.elapsed()
+    });
+    report("calls issued without waiting, a second", (20_000.0 / queued.as_secs_f64()).round());
+
+    let block = vec![7u8; 4 << 20];
+    let rate = |took: Duration| 64.0 * 4.194304 / took.as_secs_f64();
+    let up = median(5, || {
+        let begin = Instant::now();
+        for _ in 0..64 {
+            assert_eq!(
+                context.call::<usize>("bulk:take", (block.as_slice(),)).expect("a call"),
+                4 << 20
+            );
+        }
+        begin.elapsed()
+    });
+    report("64 x 4 MiB up as arguments, MB/s", rate(up).round());
+    let down = median(5, || {
+        let begin = Instant::now();
+        for _ in 0..64 {
+            assert_eq!(context.call::<Vec<u8>>("bulk:give", ()).expect("a call").len(), 4 << 20);
+        }
+        begin.elapsed()
+    });
+    report("64 x 4 MiB down as results, MB/s", rate(down).round());
+
+    report("memory of a child (PSS), kB", pss(context.info()?.pid));
+    report("memory of the master with one context, kB", memory("self"));
+    let begin = Instant::now();
+    let contexts: Vec<_> = (0..100).map(|_| router.start(local())).collect();
+    let replies: Vec<_> = contexts.iter().map(|it| it.call_async::<u32>("os:getpid", ())).collect();
+    for reply in replies {
+        reply?.get()?;
+    }
+    let hundred = begin.elapsed();
+    report("100 contexts at once, connect and call", ms(hundred));
+    report("memory of the master with 101 contexts, kB", memory("self"));
+    report("its threads", fs::read_dir("/proc/self/task").map_or(0, |it| it.count()));
+    drop(contexts);
+    router.shutdown()
+}
+
+fn report(what: &str, figure: impl std::fmt::Display) {
+    println!("{what:<55} {figure}");
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+fn us(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1e6)
+}
+
+fn median(runs: usize, mut run: impl FnMut() -> Duration) -> Duration {
+    let mut times: Vec<Duration> = (0..runs).map(|_| run()).collect();
+    times.sort();
+    times[runs / 2]
+}
+
+fn start_python(python: &str, times: usize) -> Duration {
+    let begin = Instant::now();
+    for _ in 0..times {
+        let mut command = Command::new(python);
+        let status = command.args(["-c", "pass"]).stdin(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "{python} does not start");
+    }
+    begin.elapsed()
+}
+
+/// Resident memory of a process, in kB.
+fn memory(pid: &str) -> u64 {
+    field(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// The same with what several processes share divided among them.
+fn pss(pid: u32) -> u64 {
+    field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+fn field(path: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
