@@ -38,9 +38,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     writeln!(text, "/// The first stage, minified.")?;
     writeln!(text, "pub(crate) const FIRST_STAGE: &str = {:?};", String::from_utf8(first_stage)?)?;
-    writeln!(text, "/// `econtext.core`, minified: zlib of it, and how many bytes that becomes.")?;
+    writeln!(text, "/// `econtext.core`, minified: zlib of it.")?;
     writeln!(text, "pub(crate) const CORE: &[u8] = include_bytes!(\"core.z\");")?;
-    writeln!(text, "pub(crate) const CORE_BYTES: usize = {};", core.len())?;
     writeln!(
         text,
         "/// The other modules of `econtext`: name, path to show, zlib of the minified source."

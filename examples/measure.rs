@@ -53,7 +53,9 @@ fn main() -> econtext::Result<()> {
         let begin = Instant::now();
         let call = |_| context.call_async::<u32>("os:getpid", ()).expect("a call");
         let replies: Vec<_> = (0..20_000).map(call).collect();
-        replies.into_iter().for_each(|reply| drop(reply.get().expect("an answer")));
+        for reply in replies {
+            reply.get().expect("an answer");
+        }
         begin.elapsed()
     });
     report("calls issued without waiting, a second", (20_000.0 / queued.as_secs_f64()).round());

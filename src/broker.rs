@@ -2,7 +2,7 @@
 //!
 //! Invariant: only this thread polls, reads and closes a child's descriptors, and waits for its process.
 //! Other threads write a stream under its lock while its queue is empty; else they queue, and wake this
-//! thread through a pipe. A pass reads, then writes, then ends, so that a frame which arrives together
+//! thread through a socket. A pass reads, then writes, then ends, so that a frame which arrives together
 //! with end-of-file is delivered. Without traffic the thread sleeps: a timeout is given to poll(2) only
 //! while a start, a shutdown or an end has a deadline.
 //!
@@ -65,7 +65,8 @@ enum Command {
 impl Handle {
     /// The broker's two halves: what other threads hold, and what [`run`] takes.
     pub(crate) fn new() -> io::Result<(Arc<Handle>, Waker)> {
-        let (read, write) = sys::pipe()?;
+        // A socket, since a write to a pipe takes more system calls that keep SIGPIPE away.
+        let (read, write) = sys::socketpair()?;
         sys::set_nonblocking(read.as_fd())?;
         sys::set_nonblocking(write.as_fd())?;
         let handle = Handle {
@@ -109,7 +110,7 @@ impl Handle {
             None => return Some(command),
         }
         if !self.woken.swap(true, Ordering::AcqRel) {
-            // A full pipe wakes as well as one byte more would; after the end nobody needs waking.
+            // A full socket wakes as well as one byte more would; after the end nobody needs waking.
             let _ = sys::write_vectored(self.wake.as_fd(), &[io::IoSlice::new(b"w")]);
         }
         None
@@ -130,7 +131,7 @@ impl Handle {
     }
 }
 
-/// The read end of the pipe that wakes the broker.
+/// The end of the socket that wakes the broker.
 pub(crate) struct Waker(OwnedFd);
 
 /// One child: its stream, its stderr, its process.

@@ -1,4 +1,4 @@
-//! Take control of machines that have nothing but an ssh server and a Python interpreter.
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
