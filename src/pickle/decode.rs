@@ -17,8 +17,9 @@ pub(crate) fn decode(data: &[u8], limits: &Limits) -> Result<Value, DecodeError>
         data,
         at: 0,
         opcode_at: 0,
-        nodes: Vec::new(),
-        stack: Vec::new(),
+        // An ordinary message fits, and a short one does not ask for more than it can use.
+        nodes: Vec::with_capacity(data.len().min(32)),
+        stack: Vec::with_capacity(data.len().min(16)),
         marks: Vec::new(),
         memo: Vec::new(),
         left: *limits,

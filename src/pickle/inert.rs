@@ -111,15 +111,18 @@ fn built_in(class: &str, args: &mut [Value]) -> Option<Value> {
             Some(Value::Set(std::mem::take(items)))
         }
         // What protocols before 4 make of a nested class.
-        ("getattr", [outer, Value::Text(name)]) => {
-            outer.as_global().map(|outer| Value::global(format!("{outer}.{name}")))
-        }
+        ("getattr", [outer, Value::Text(name)]) => nested_class(outer, name),
         ("getattr", [outer, Value::Bytes(name)]) => {
-            let name = std::str::from_utf8(name).ok()?;
-            outer.as_global().map(|outer| Value::global(format!("{outer}.{name}")))
+            nested_class(outer, std::str::from_utf8(name).ok()?)
         }
         _ => None,
     }
+}
+
+/// Joins names only of a sensible length: a chain of long ones would be copied again at each level.
+fn nested_class(outer: &Value, name: &str) -> Option<Value> {
+    let outer = outer.as_global()?;
+    (outer.len() + name.len() < 4096).then(|| Value::global(format!("{outer}.{name}")))
 }
 
 fn is_latin1(encoding: &Value) -> bool {
