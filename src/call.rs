@@ -9,12 +9,11 @@ use crate::channel::Tx;
 use crate::context::Context;
 use crate::end::End;
 use crate::mailbox::{Item, Mailbox, Nothing};
-use crate::master::{Master, Target};
+use crate::master::Target;
 use crate::pickle;
 use crate::router::CALL_FUNCTION;
 use crate::select::{Next, Pull, Source};
 use crate::stream::{Patience, Refused};
-use crate::wire;
 use crate::{Error, FromValue, Result, ToArgs, ToValue, Value};
 
 /// What a reply handle leads to.
@@ -64,22 +63,19 @@ impl<T> fmt::Debug for Pending<T> {
 impl<T: FromValue> Pending<T> {
     /// Waits for the answer. Woken by it, by the end of the context, and by shutdown.
     pub fn get(self) -> Result<T> {
-        self.wait(None)
+        self.wait(Limit::new(None))
     }
 
     /// The same, for this long at most: then [`Error::TimedOut`], and the answer can be asked for again.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
-        self.wait(Some((Instant::now() + timeout, timeout)))
+        self.wait(Limit::new(Some(timeout)))
     }
 
-    pub(crate) fn wait(&self, limit: Option<(Instant, Duration)>) -> Result<T> {
-        match self.mailbox.take(limit.map(|(deadline, _)| deadline)) {
+    pub(crate) fn wait(&self, limit: Limit) -> Result<T> {
+        match self.mailbox.take(limit.deadline()) {
             Ok(item) => self.convert(item),
             Err(Nothing::Ended(end)) => Err(end.error(self.context.name(), &self.what)),
-            Err(Nothing::TimedOut) => {
-                let after = limit.map(|(_, after)| after).unwrap_or_default();
-                Err(timed_out(&self.context, &self.what, after))
-            }
+            Err(Nothing::TimedOut) => Err(limit.error(format!("{}: {}", self.context, self.what))),
         }
     }
 
@@ -139,33 +135,43 @@ impl<T: FromValue> Pull<T> for Pending<T> {
 }
 
 /// A call that is being put together: [`Context::function`].
-#[derive(Debug)]
 #[must_use = "nothing is sent before `call`, `call_async` or `call_no_reply`"]
 pub struct Function {
-    call: Call,
+    context: Context,
+    target: String,
+    args: Vec<Value>,
+    kwargs: Vec<(Value, Value)>,
+    /// The senders among the arguments: the values name them only.
+    held: Vec<Arc<Tx>>,
     timeout: Option<Duration>,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments may be secrets.
+        write!(f, "Function({}: {})", self.context, self.target)
+    }
 }
 
 impl Function {
     pub(crate) fn new(context: Context, target: &str) -> Function {
-        Function { call: Call::new(context, target), timeout: None }
+        let (args, kwargs, held) = Default::default();
+        Function { context, target: target.into(), args, kwargs, held, timeout: None }
     }
 
     /// Adds a positional argument.
     pub fn arg(mut self, value: impl ToValue) -> Self {
-        let value = value.to_value();
-        self.call.hold(&value);
-        self.call.args.push(value);
+        let value = self.hold(value.to_value());
+        self.args.push(value);
         self
     }
 
     /// Adds a keyword argument; the last of several of one name counts.
     pub fn kwarg(mut self, name: &str, value: impl ToValue) -> Self {
+        let value = self.hold(value.to_value());
         let name = Value::Text(name.into());
-        self.call.kwargs.retain(|(other, _)| *other != name);
-        let value = value.to_value();
-        self.call.hold(&value);
-        self.call.kwargs.push((name, value));
+        self.kwargs.retain(|(other, _)| *other != name);
+        self.kwargs.push((name, value));
         self
     }
 
@@ -177,98 +183,132 @@ impl Function {
 
     /// Calls, and waits for the result.
     pub fn call<T: FromValue>(self) -> Result<T> {
-        self.call.wait(self.timeout)
+        self.encode()?.wait(self.timeout)
     }
 
     /// Calls, and does not wait. The timeout, if one is set, bounds the wait for room in a full queue
     /// only.
     pub fn call_async<T: FromValue>(self) -> Result<Pending<T>> {
-        let limit = self.timeout.map(|timeout| (Instant::now() + timeout, timeout));
-        self.call.send(limit)
+        self.encode()?.send(Limit::new(self.timeout))
     }
 
     /// Calls, and asks for no answer: an exception goes to the log.
     pub fn call_no_reply(self) -> Result<()> {
-        self.call.send_no_reply()
+        self.encode()?.send_no_reply()
+    }
+
+    fn encode(&self) -> Result<Call> {
+        Call::encode(&self.context, &self.target, &self.args, &self.kwargs)
+    }
+
+    /// Keeps the senders in a value alive whose owner is about to be dropped.
+    fn hold(&mut self, value: Value) -> Value {
+        let mut out = Vec::new();
+        let mut encoder = pickle::Encoder::new(&mut out);
+        // What cannot be sent is told when the call is sent.
+        if encoder.value(&value).is_ok() {
+            self.held.extend(find_senders(&self.context, encoder.finish()));
+        }
+        value
     }
 }
 
-/// A call before it is sent.
+/// How long to wait: until when, and how long that is in words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit(Option<(Instant, Duration)>);
+
+impl Limit {
+    pub(crate) fn new(timeout: Option<Duration>) -> Limit {
+        // A timeout beyond what the clock can show is none.
+        Limit(timeout.and_then(|timeout| Some((Instant::now().checked_add(timeout)?, timeout))))
+    }
+
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        self.0.map(|(deadline, _)| deadline)
+    }
+
+    /// The error for a wait that the deadline ended.
+    pub(crate) fn error(self, what: String) -> Error {
+        let after = self.0.map(|(_, timeout)| timeout).unwrap_or_default();
+        Error::TimedOut { what, after }
+    }
+}
+
+/// A call as it is sent.
 pub(crate) struct Call {
     context: Context,
-    target: String,
-    args: Vec<Value>,
-    kwargs: Vec<(Value, Value)>,
+    /// `call of os:getpid`, for errors.
+    what: String,
+    data: Vec<u8>,
     held: Vec<Arc<Tx>>,
 }
 
-impl fmt::Debug for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Arguments may be secrets.
-        write!(f, "Call({}: {})", self.context, self.target)
-    }
-}
-
 impl Call {
-    fn new(context: Context, target: &str) -> Call {
-        let (args, kwargs, held) = Default::default();
-        Call { context, target: target.into(), args, kwargs, held }
-    }
-
-    /// A call with positional arguments; `args` lives until its senders are held.
-    pub(crate) fn with_args(context: &Context, target: &str, args: &impl ToArgs) -> Call {
-        let mut call = Call::new(context.clone(), target);
-        call.args = args.to_args();
-        for value in &call.args {
-            hold(context.master(), value, &mut call.held);
+    /// Makes the message; `args` owns its senders until that is done.
+    pub(crate) fn encode(
+        context: &Context,
+        target: &str,
+        args: &impl ToArgs,
+        kwargs: &[(Value, Value)],
+    ) -> Result<Call> {
+        let master = context.master();
+        if master.is_down() {
+            return Err(Error::Shutdown);
         }
-        call
-    }
-
-    /// Keeps the senders in `value`, whose owner is still alive, until the call is answered.
-    fn hold(&mut self, value: &Value) {
-        hold(self.context.master(), value, &mut self.held);
-    }
-
-    fn what(&self) -> String {
-        format!("call of {}", self.target)
+        let Some((module, class, function)) = parse(target) else {
+            let reason =
+                "a function is named package.module:function or package.module:Class.method";
+            return Err(Error::Send { what: format!("call of {target:?}"), reason: reason.into() });
+        };
+        let mut data = Vec::new();
+        let mut encoder = pickle::Encoder::new(&mut data);
+        let message = encoder.tuple(5, |to| {
+            to.text(module)?;
+            match class {
+                Some(class) => to.text(class)?,
+                None => to.none(),
+            }
+            to.text(function)?;
+            args.encode_args(to)?;
+            to.dict(kwargs, |to, (name, value)| {
+                to.value(name)?;
+                to.value(value)
+            })
+        });
+        let refuse = |reason| Error::Send { what: format!("arguments of {target}"), reason };
+        message.map_err(|error| refuse(error.to_string()))?;
+        let held = find_senders(context, encoder.finish());
+        let limit = master.settings.max_message_bytes;
+        if data.len() > limit {
+            let bytes = data.len();
+            let reason = format!("{bytes} bytes, more than the {limit} of max_message_bytes");
+            return Err(refuse(reason));
+        }
+        Ok(Call { context: context.clone(), what: format!("call of {target}"), data, held })
     }
 
     /// Sends it and waits for the result; a timeout covers both.
     pub(crate) fn wait<T: FromValue>(self, timeout: Option<Duration>) -> Result<T> {
-        let limit = timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        let limit = Limit::new(timeout);
         self.send(limit)?.wait(limit)
     }
 
     /// Sends it. The end of the context shows in what is given back.
-    pub(crate) fn send<T: FromValue>(
-        mut self,
-        limit: Option<(Instant, Duration)>,
-    ) -> Result<Pending<T>> {
-        let data = self.encode()?;
-        let (context, what) = (self.context.clone(), self.what());
+    pub(crate) fn send<T: FromValue>(self, limit: Limit) -> Result<Pending<T>> {
+        let Call { context, what, data, held } = self;
         let mailbox = Arc::new(Mailbox::default());
-        let held = Mutex::new(std::mem::take(&mut self.held));
-        let answer = Arc::new(Answer { mailbox: mailbox.clone(), held });
+        let answer = Arc::new(Answer { mailbox: mailbox.clone(), held: Mutex::new(held) });
         let peer = context.peer();
         let handle = context.master().routes().add_reply(peer.id(), Target::Answer(answer));
-        let patience = Patience::Until(limit.map(|(deadline, _)| deadline));
-        match peer.send(CALL_FUNCTION, handle, &data, patience) {
-            Ok(()) => {}
-            Err(refused) => {
-                // Its registration must not outlive it: after the context's end nobody removes it.
-                let target = context.master().routes().remove_handle(handle);
-                match (refused, limit) {
-                    (Refused::Ended(end), _) => {
-                        if let Some(Target::Answer(answer)) = target {
-                            answer.end(&end);
-                        }
-                    }
-                    (Refused::TimedOut, limit) => {
-                        let after = limit.map(|(_, after)| after).unwrap_or_default();
-                        return Err(timed_out(&context, &what, after));
-                    }
-                }
+        let patience = Patience::Until(limit.deadline());
+        if let Err(refused) = peer.send(CALL_FUNCTION, handle, &data, patience) {
+            // Its registration must not outlive it: after the context's end nobody removes it.
+            let target = context.master().routes().remove_handle(handle);
+            match (refused, target) {
+                (Refused::TimedOut, _) => return Err(limit.error(format!("{context}: {what}"))),
+                (Refused::Ended(end), Some(Target::Answer(answer))) => answer.end(&end),
+                // The end has been told already.
+                (Refused::Ended(_), _) => {}
             }
         }
         Ok(Pending { context, what, mailbox, result: PhantomData })
@@ -276,49 +316,22 @@ impl Call {
 
     /// Sends it without asking for an answer.
     pub(crate) fn send_no_reply(self) -> Result<()> {
-        let data = self.encode()?;
-        match self.context.peer().send(CALL_FUNCTION, 0, &data, Patience::Until(None)) {
+        let Call { context, what, data, held } = self;
+        match context.peer().send(CALL_FUNCTION, 0, &data, Patience::Until(None)) {
             Ok(()) => {}
-            Err(Refused::Ended(end)) => {
-                return Err(end.error(self.context.name(), &self.what()));
-            }
+            Err(Refused::Ended(end)) => return Err(end.error(context.name(), &what)),
             Err(Refused::TimedOut) => unreachable!("there is no deadline"),
         }
         // Nobody says when the call is over: its senders live as long as the context.
-        self.context.peer().keep(self.held);
+        context.peer().keep(held);
         Ok(())
     }
+}
 
-    fn encode(&self) -> Result<Vec<u8>> {
-        let refuse = |what, reason| Err(Error::Send { what, reason });
-        let master = self.context.master();
-        if master.is_down() {
-            return Err(Error::Shutdown);
-        }
-        let Some((module, class, function)) = parse(&self.target) else {
-            let reason =
-                "a function is named package.module:function or package.module:Class.method";
-            return refuse(format!("call of {:?}", self.target), reason.into());
-        };
-        let call = Value::Tuple(vec![
-            Value::Text(module.into()),
-            class.map_or(Value::None, |class| Value::Text(class.into())),
-            Value::Text(function.into()),
-            Value::Tuple(self.args.clone()),
-            Value::Dict(self.kwargs.clone()),
-        ]);
-        let what = || format!("arguments of {}", self.target);
-        let data = match pickle::encode(&call) {
-            Ok(data) => data,
-            Err(error) => return refuse(what(), error.to_string()),
-        };
-        let (bytes, limit) = (wire::cost(data.len()), master.settings.max_message_bytes);
-        if bytes > limit {
-            let reason = format!("{bytes} bytes, more than the {limit} of max_message_bytes");
-            return refuse(what(), reason);
-        }
-        Ok(data)
-    }
+/// The senders of those ids, alive for as long as what is given back.
+fn find_senders(context: &Context, ids: Vec<(u32, u32)>) -> Vec<Arc<Tx>> {
+    let find = |(id, handle)| crate::channel::find_sender(context.master(), id, handle);
+    ids.into_iter().filter_map(find).collect()
 }
 
 /// `package.module:function` and `package.module:Class.method` in parts.
@@ -332,28 +345,6 @@ fn parse(target: &str) -> Option<(&str, Option<&str>, &str)> {
         Some((class, method)) => (module, Some(class), method),
         None => (module, None, name),
     })
-}
-
-/// Keeps the senders in `value` alive whose receiver is in this program.
-fn hold(master: &Master, value: &Value, held: &mut Vec<Arc<Tx>>) {
-    // Not by recursion: the nesting is the user's.
-    let mut values = vec![value];
-    while let Some(value) = values.pop() {
-        match value {
-            Value::Sender { context, handle } => {
-                held.extend(crate::channel::find_sender(master, *context, *handle));
-            }
-            Value::List(items) | Value::Tuple(items) | Value::Set(items) => values.extend(items),
-            Value::Dict(entries) => {
-                values.extend(entries.iter().flat_map(|(key, value)| [key, value]));
-            }
-            _ => {}
-        }
-    }
-}
-
-pub(crate) fn timed_out(context: &Context, what: &str, after: Duration) -> Error {
-    Error::TimedOut { what: format!("{context}: {what}"), after }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::call::Limit;
 use crate::end::End;
 use crate::mailbox::{Item, Mailbox, Nothing, Signal};
 use crate::master::{Master, Target};
@@ -45,7 +46,8 @@ pub(crate) fn channel<T>(master: &Arc<Master>) -> (Sender<T>, Receiver<T>) {
     if master.is_down() {
         rx.mailbox.end(End::Shutdown);
     }
-    let tx = Arc::new(Tx::Here { handle: rx.handle, mailbox, window });
+    let limit = master.settings.max_message_bytes;
+    let tx = Arc::new(Tx { limit, end: TxEnd::Here { handle: rx.handle, mailbox, window } });
     *rx.tx.lock().expect("held for a look-up only") = Arc::downgrade(&tx);
     (Sender::new(tx), Receiver { master: master.clone(), rx, item: PhantomData })
 }
@@ -177,12 +179,12 @@ impl<T: FromValue> Receiver<T> {
     /// sender died, [`Error::Shutdown`]. An item that is no `T` gives [`Error::Convert`], and the next
     /// can be received.
     pub fn recv(&self) -> Result<T> {
-        self.wait(None).map(|(item, _)| item)
+        self.wait(Limit::new(None))
     }
 
     /// The same, for this long at most: then [`Error::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T> {
-        self.wait(Some((Instant::now() + timeout, timeout))).map(|(item, _)| item)
+        self.wait(Limit::new(Some(timeout)))
     }
 
     /// The next item if it is here, `None` if one may still come.
@@ -191,8 +193,8 @@ impl<T: FromValue> Receiver<T> {
             match self.rx.mailbox.try_take() {
                 Ok(None) => return Ok(None),
                 Ok(Some(item)) => {
-                    if let Some(result) = self.open(item) {
-                        return result.0.map(Some);
+                    if let Some((result, _)) = self.open(item) {
+                        return result.map(Some);
                     }
                 }
                 Err(end) => return Err(self.error(&end)),
@@ -206,19 +208,16 @@ impl<T: FromValue> Receiver<T> {
         Iter { receiver: self, ended: false }
     }
 
-    fn wait(&self, limit: Option<(Instant, Duration)>) -> Result<(T, Context)> {
+    fn wait(&self, limit: Limit) -> Result<T> {
         loop {
-            match self.rx.mailbox.take(limit.map(|(deadline, _)| deadline)) {
+            match self.rx.mailbox.take(limit.deadline()) {
                 Ok(item) => {
-                    if let Some((result, from)) = self.open(item) {
-                        return result.map(|item| (item, from));
+                    if let Some((result, _)) = self.open(item) {
+                        return result;
                     }
                 }
                 Err(Nothing::Ended(end)) => return Err(self.error(&end)),
-                Err(Nothing::TimedOut) => {
-                    let after = limit.map(|(_, after)| after).unwrap_or_default();
-                    return Err(Error::TimedOut { what: "channel".into(), after });
-                }
+                Err(Nothing::TimedOut) => return Err(limit.error("receiving".into())),
             }
         }
     }
@@ -349,7 +348,13 @@ impl<T: FromValue> Pull<T> for Receiver<T> {
 }
 
 /// The sending end's state; the channel ends when it is dropped.
-pub(crate) enum Tx {
+pub(crate) struct Tx {
+    /// The largest item, pickled.
+    limit: usize,
+    end: TxEnd,
+}
+
+enum TxEnd {
     /// The receiver is in this program.
     Here { handle: u32, mailbox: Arc<Mailbox>, window: u64 },
     /// The receiver is in a context.
@@ -371,43 +376,48 @@ impl Tx {
         if let Some(end) = peer.ended() {
             credit.end(&end);
         }
-        let tx = Tx::There { master: Arc::downgrade(master), peer, handle, control, credit };
-        let tx = Arc::new(tx);
+        let limit = master.settings.max_message_bytes;
+        let end = TxEnd::There { master: Arc::downgrade(master), peer, handle, control, credit };
+        let tx = Arc::new(Tx { limit, end });
         senders.insert((context, handle), Arc::downgrade(&tx));
         tx
     }
 
     fn id(&self) -> (u32, u32) {
-        match self {
-            Tx::Here { handle, .. } => (MASTER, *handle),
-            Tx::There { peer, handle, .. } => (peer.id(), *handle),
+        match &self.end {
+            TxEnd::Here { handle, .. } => (MASTER, *handle),
+            TxEnd::There { peer, handle, .. } => (peer.id(), *handle),
         }
     }
 
     /// The context that had this sender has ended: if it was the last, so has the channel.
     pub(crate) fn lost(self: Arc<Self>, end: &End) {
-        if let Some(Tx::Here { mailbox, .. }) = Arc::into_inner(self).as_ref() {
-            mailbox.end(end.clone());
+        if let Some(tx) = Arc::into_inner(self) {
+            if let TxEnd::Here { mailbox, .. } = &tx.end {
+                mailbox.end(end.clone());
+            }
         }
     }
 
-    fn send(&self, value: &Value, limit: u64) -> Result<()> {
+    fn send(&self, item: &impl ToValue) -> Result<()> {
         let refuse = |reason| Err(Error::Send { what: "channel item".into(), reason });
-        let data = match pickle::encode(value) {
-            Ok(data) => data,
-            Err(error) => return refuse(error.to_string()),
-        };
-        let cost = wire::cost(data.len()) as u64;
-        if cost > limit {
-            let reason = format!("{cost} bytes, more than the {limit} of max_message_bytes");
-            return refuse(reason);
+        let mut data = Vec::new();
+        let mut encoder = pickle::Encoder::new(&mut data);
+        if let Err(error) = item.encode(&mut encoder) {
+            return refuse(error.to_string());
         }
-        match self {
-            Tx::Here { mailbox, window, .. } => {
+        encoder.finish();
+        if data.len() > self.limit {
+            let (bytes, limit) = (data.len(), self.limit);
+            return refuse(format!("{bytes} bytes, more than the {limit} of max_message_bytes"));
+        }
+        let cost = wire::cost(data.len()) as u64;
+        match &self.end {
+            TxEnd::Here { mailbox, window, .. } => {
                 let item = Item { data, from: MASTER, control: 0, cost };
                 mailbox.push_within(*window, item).map_err(|end| end.error("channel", "sending"))
             }
-            Tx::There { peer, handle, control, credit, .. } => {
+            TxEnd::There { peer, handle, control, credit, .. } => {
                 let error = |end: End| end.error(peer.name(), "sending to a channel");
                 credit.take(cost).map_err(error)?;
                 match peer.send(*handle, *control, &data, Patience::Until(None)) {
@@ -420,9 +430,9 @@ impl Tx {
     }
 
     fn close(&self, reason: Option<String>) {
-        match self {
-            Tx::Here { mailbox, .. } => mailbox.end(End::Closed(reason)),
-            Tx::There { master, peer, handle, credit, .. } => {
+        match &self.end {
+            TxEnd::Here { mailbox, .. } => mailbox.end(End::Closed(reason)),
+            TxEnd::There { master, peer, handle, credit, .. } => {
                 if credit.close() {
                     if let Some(master) = master.upgrade() {
                         master.post(peer.id(), *handle, &Value::Dead(reason));
@@ -436,7 +446,7 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         self.close(None);
-        if let Tx::There { master, control, .. } = self {
+        if let TxEnd::There { master, control, .. } = &self.end {
             if let Some(master) = master.upgrade() {
                 master.routes().remove_handle(*control);
                 master.senders().retain(|_, tx| tx.strong_count() > 0);
@@ -487,7 +497,7 @@ impl<T: ToValue> Sender<T> {
     /// Sends an item. Waits while the receiver is a window behind; woken by its progress, by the channel's
     /// end, by the end of its context and by shutdown, which are errors.
     pub fn send(&self, item: T) -> Result<()> {
-        self.tx.send(&item.to_value(), u64::from(u32::MAX))
+        self.tx.send(&item)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::call::{Call, Function, Pending, timed_out};
+use crate::call::{Call, Function, Limit, Pending};
 use crate::end::End;
 use crate::master::Master;
 use crate::peer::Peer;
@@ -98,9 +98,10 @@ impl Context {
     /// Waits until it is up, for this long at most: then [`Error::TimedOut`], and the start goes on. Woken
     /// by the start's success and failure ([`Error::Connect`]), by its end, and by shutdown.
     pub fn wait_connected(&self, timeout: Duration) -> Result<()> {
-        match self.peer.wait_up(Instant::now().checked_add(timeout)) {
+        let limit = Limit::new(Some(timeout));
+        match self.peer.wait_up(limit.deadline()) {
             Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(timed_out(self, "connecting", timeout)),
+            Ok(None) => Err(limit.error(format!("{self}: connecting"))),
             Err(end) => Err(self.end_error(&end)),
         }
     }
@@ -119,7 +120,7 @@ impl Context {
     /// with the result, with [`Error::Call`] when the function raised, with [`Error::Disconnected`] or
     /// [`Error::Connect`] when the context ended, or with [`Error::Shutdown`].
     pub fn call<T: FromValue>(&self, target: &str, args: impl ToArgs) -> Result<T> {
-        Call::with_args(self, target, &args).wait(None)
+        Call::encode(self, target, &args, &[])?.wait(None)
     }
 
     /// The same, for this long at most: then [`Error::TimedOut`]. The function runs on, later calls queue
@@ -130,7 +131,7 @@ impl Context {
         target: &str,
         args: impl ToArgs,
     ) -> Result<T> {
-        Call::with_args(self, target, &args).wait(Some(timeout))
+        Call::encode(self, target, &args, &[])?.wait(Some(timeout))
     }
 
     /// Calls a function and does not wait: the result is asked for later. Errs at once only for arguments
@@ -138,12 +139,12 @@ impl Context {
     ///
     /// While more than 16 MiB are queued for a context that is up, it waits for room all the same.
     pub fn call_async<T: FromValue>(&self, target: &str, args: impl ToArgs) -> Result<Pending<T>> {
-        Call::with_args(self, target, &args).send(None)
+        Call::encode(self, target, &args, &[])?.send(Limit::new(None))
     }
 
     /// Calls a function whose result nobody wants; an exception goes to the log.
     pub fn call_no_reply(&self, target: &str, args: impl ToArgs) -> Result<()> {
-        Call::with_args(self, target, &args).send_no_reply()
+        Call::encode(self, target, &args, &[])?.send_no_reply()
     }
 
     /// A call with keyword arguments or options.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::call::Limit;
 use crate::mailbox::Signal;
 use crate::{Context, Error, Result};
 
@@ -150,8 +151,8 @@ impl<T: 'static> Select<T> {
 
     /// The same, for this long at most: then [`Error::TimedOut`].
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Event<T>>> {
-        self.wait(Some(Instant::now() + timeout))
-            .ok_or_else(|| Error::TimedOut { what: "select".into(), after: timeout })
+        let limit = Limit::new(Some(timeout));
+        self.wait(limit.deadline()).ok_or_else(|| limit.error("select".into()))
     }
 
     /// `None`: the deadline has passed. `Some(None)`: no source is left.
