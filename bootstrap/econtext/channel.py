@@ -1,1 +1,273 @@
-"""Placeholder."""
+"""econtext.channel: values that flow from senders to a receiver. Fetched when the first of either is made.
+
+Credit keeps a fast sender from filling the memory of a slow receiver: each sender has a control handle, to
+which the receiver grants bytes, in total, as it consumes. What the broker thread calls here only stores and
+wakes; all else happens on the threads that send and receive.
+"""
+from __future__ import absolute_import
+import os, select, time
+from io import BytesIO
+from econtext import core
+
+OPEN, QUARTER = object(), 4
+GLOBALS = frozenset((module, name) for module, names in (
+    ('econtext.core', 'CallError _DEAD Context Sender'), ('_codecs', 'encode'),
+    ('builtins', 'bytes bytearray set frozenset complex'),
+    ('__builtin__', 'bytes bytearray set frozenset complex')) for name in names.split())
+
+try:
+    TimeoutError = TimeoutError
+except NameError:  # 2.7
+    class TimeoutError(Exception):
+        pass
+
+
+def decode(data, auth, allowed=GLOBALS):
+    """The value of the pickle `data`. On the authority of others than our parents it has plain data only."""
+    if auth in core.router.parents:
+        return core.decode(data)
+
+    def find_class(module, name):
+        if (module, name) not in allowed:
+            raise core.ChannelError('context %d sent a %s.%s' % (auth, module, name))
+        if module == '__builtin__' and core.PROTOCOL:
+            module = 'builtins'
+        return getattr(__import__(module, None, None, ['']), name)
+
+    file = BytesIO(data)
+    try:
+        from cPickle import Unpickler
+        unpickler = Unpickler(file)
+        unpickler.find_global = find_class
+    except ImportError:
+        try:
+            from _pickle import Unpickler
+        except ImportError:
+            from pickle import Unpickler
+        unpickler = type('Restricted', (Unpickler,), {'find_class': staticmethod(find_class)})(file, **core.PROTOCOL)
+    return unpickler.load()
+
+
+def post(context_id, handle, data, reply_to=0):
+    router = core.router
+    if context_id != router.id:
+        return router.stream.send(context_id, handle, data, reply_to)
+    function = router.handlers.get(handle, (None,))[0]
+    if function:
+        function(router.id, router.id, reply_to, data)
+    elif reply_to:
+        post(context_id, reply_to, core.encode(core._DEAD(core.text('the receiver is gone'))))
+
+
+def encode(context_id, value):
+    return core.dumps(value, 2) if context_id else core.encode(value)
+
+
+class Waiter(object):
+    """A wait of one thread, ended once by release()."""
+
+    def __init__(self, timed=False):
+        self.fds = timed and not hasattr(core._thread, 'TIMEOUT_MAX') and os.pipe()  # 2.7
+        if self.fds:
+            self.release = lambda: os.write(self.fds[1], b'.')
+        else:
+            self.lock = core._thread.allocate_lock()
+            self.lock.acquire()
+            self.release = self.lock.release
+
+    def wait(self, deadline=None):
+        """Whether release() came before the deadline."""
+        if deadline is None:
+            return self.lock.acquire()
+        left = max(0, deadline - time.time())
+        if not self.fds:
+            return self.lock.acquire(True, left)
+        return bool(select.select(self.fds[:1], [], [], left)[0])
+
+    def __del__(self):
+        for fd in self.fds or ():
+            os.close(fd)
+
+
+class Credit(object):
+    """What a sender has sent, and what of it has been consumed."""
+
+    def __init__(self):
+        self.lock, self.waiters, self.sent, self.granted = core._thread.allocate_lock(), [], 0, 0
+        self.gone = OPEN
+
+    def on_control(self, src, auth, reply_to, data):
+        if data is None:
+            news = core._DEAD(core.router.reason)
+        else:
+            try:
+                news = decode(data, auth, (('econtext.core', '_DEAD'),))
+            except Exception:
+                news = core._DEAD('its grant cannot be read')
+        with self.lock:
+            if isinstance(news, core._DEAD):
+                self.gone = news.reason
+            else:
+                self.granted = max(self.granted, news)
+            waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            waiter.release()
+
+    def take(self, cost):
+        """Wait until a frame of `cost` bytes may go. A large one would wait for the last crumbs of the
+        window, so it goes once most of that is free."""
+        window = core.router.window
+        while True:
+            with self.lock:
+                if self.gone is not OPEN:
+                    raise core.ChannelError(self.gone or 'the channel is closed')
+                used = self.sent - self.granted
+                if used + cost <= window or used <= window // 4 and cost > window // 4 * 3:
+                    self.sent += cost
+                    return
+                waiter = Waiter()
+                self.waiters.append(waiter)
+            waiter.wait()
+
+
+class Sender(object):
+    """The sending end. It may be passed anywhere in a value; the copy there has a credit of its own."""
+
+    def __init__(self, context_id, handle):
+        self.context_id, self.handle, self.credit = context_id, handle, Credit()
+        self.control = core.router.add_handler(self.credit.on_control, [context_id] + core.router.parents)
+
+    def __reduce__(self):
+        return core.Sender, (self.context_id, self.handle)
+
+    def __repr__(self):
+        return 'Sender(%d, %d)' % (self.context_id, self.handle)
+
+    def send(self, value):
+        """Send a value; waits while the receiver is behind. ChannelError if that is gone."""
+        data = encode(self.context_id, value)
+        if len(data) > core.router.stream.limit:
+            raise core.StreamError('a message of %d bytes is over the limit of %d' % (
+                len(data), core.router.stream.limit))
+        self.credit.take(20 + len(data))
+        post(self.context_id, self.handle, data, self.control)
+
+    def close(self, reason=None):
+        """End the channel; what has been sent still arrives."""
+        with self.credit.lock:
+            if self.credit.gone is not OPEN:
+                return
+            self.credit.gone = None
+        core.router.handlers.pop(self.control, None)
+        post(self.context_id, self.handle, encode(self.context_id, core._DEAD(reason and core.text(reason))))
+
+    def __del__(self):
+        core.router.handlers.pop(self.control, None)
+
+
+class Queue(object):
+    """What has arrived; apart from the Receiver, so that one which is forgotten goes away."""
+
+    def __init__(self):
+        self.lock, self.items, self.waiters = core._thread.allocate_lock(), core.deque(), core.deque()
+        self.end, self.senders = OPEN, {}  # (context id, control handle): bytes consumed, bytes granted
+
+    def on_message(self, src, auth, reply_to, data):
+        with self.lock:
+            if data is None:
+                self.end = core.router.reason
+            else:
+                self.items.append((src, auth, reply_to, data))
+                if reply_to:
+                    self.senders.setdefault((src, reply_to), [0, 0])
+            self.wake(data is None)
+
+    def wake(self, all_of_them):
+        while self.waiters and (all_of_them or self.items):
+            self.waiters.popleft().release()
+            if not all_of_them:
+                break
+
+    def get(self, deadline):
+        while True:
+            with self.lock:
+                if self.items:
+                    return self.items.popleft()
+                if self.end is not OPEN:
+                    return None
+                waiter = Waiter(deadline is not None)
+                self.waiters.append(waiter)
+            woken = False
+            try:
+                woken = waiter.wait(deadline)
+                if not woken:
+                    raise TimeoutError('nothing arrived in time')
+            finally:
+                if not woken:
+                    with self.lock:
+                        if waiter in self.waiters:
+                            self.waiters.remove(waiter)
+                        else:  # the wake-up that came too late is another's
+                            self.wake(False)
+
+
+class Receiver(object):
+    """The receiving end: iterate, or get(). Pass its sender() to those who are to send."""
+
+    def __init__(self):
+        self.queue, self.handle = Queue(), 0
+        while self.handle < 1000:  # a random one, so that only who was given a sender can send
+            self.handle = core.Struct('>L').unpack(os.urandom(4))[0] & 0x7fffffff
+        core.router.add_handler(self.queue.on_message, None, self.handle)
+
+    def sender(self):
+        return Sender(core.router.id, self.handle)
+
+    def get(self, timeout=None):
+        """The next value; waits for it, at most `timeout` seconds. ChannelError once the channel has ended."""
+        queue = self.queue
+        item = queue.get(None if timeout is None else time.time() + timeout)
+        if item is None:
+            raise core.ChannelError(queue.end or 'the channel is closed')
+        src, auth, reply_to, data = item
+        if reply_to:
+            account = queue.senders[src, reply_to]
+            account[0] += 20 + len(data)
+            if account[0] - account[1] > core.router.window // 4:
+                account[1] = account[0]
+                post(src, reply_to, encode(src, account[0]))
+        value = decode(data, auth)
+        if not isinstance(value, core._DEAD):
+            return value
+        with queue.lock:
+            queue.end = value.reason
+            queue.wake(True)
+        return self.get()
+
+    def __iter__(self):
+        while True:
+            try:
+                value = self.get()
+            except core.ChannelError:
+                if self.queue.end is None:
+                    return
+                raise
+            yield value
+
+    def close(self, reason=None):
+        """Tell the senders that nobody receives any more, and wake who waits here."""
+        queue = self.queue
+        if core.router.handlers.pop(self.handle, None):
+            reason = core.text(reason or 'the receiver is closed')
+            with queue.lock:
+                queue.end = reason if queue.end is OPEN else queue.end
+                queue.items.clear()
+                queue.wake(True)
+            for context_id, control in list(queue.senders):
+                post(context_id, control, encode(context_id, core._DEAD(reason)))
+
+    def __del__(self):
+        try:
+            self.close('the receiver was dropped')
+        except Exception:
+            pass

@@ -58,7 +58,8 @@ except ImportError:
     _socket = None
 
 GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE = 100, 101, 102, 106, 107
-WARNING, ERROR = 30, 40
+DEBUG, WARNING, ERROR = 10, 30, 40
+HOOKED = 'logging', 'linecache'  # local modules that econtext.importer takes over once they are imported
 HEADER = Struct('>6L')  # length, dst, src, auth, handle, reply_to; the MAC stands before it
 NUMBER = Struct('>Q')
 LARGE = 65536  # bytes of a frame that is read in place, and of text that is cut
@@ -108,15 +109,13 @@ class Context(object):
 
 
 def Sender(context_id, handle):
-    """The sending end of a channel. A function, so that the code is fetched when the first one arrives."""
-    from econtext import channel
-    return channel.Sender(context_id, handle)
+    """The sending end of a channel. A function, so that the code is fetched when the first one is made."""
+    return load('econtext.channel').Sender(context_id, handle)
 
 
 def Receiver():
     """The receiving end of a new channel."""
-    from econtext import channel
-    return channel.Receiver()
+    return load('econtext.channel').Receiver()
 
 
 def _takes(keyword):
@@ -153,37 +152,24 @@ def encode(value):
     return dumps(value, min(HIGHEST_PROTOCOL, 5))
 
 
-def format_traceback(kind, value, tb):
-    """The traceback with what it is chained to, less the frames of this file and of importlib."""
-    import traceback
-    hidden = main.__code__.co_filename, '<frozen importlib._bootstrap>', '<frozen importlib._bootstrap_external>'
-    if not hasattr(traceback, 'TracebackException'):
-        frames = [frame for frame in traceback.extract_tb(tb) if frame[0] not in hidden]
-        return ''.join(['Traceback (most recent call last):\n'] + traceback.format_list(frames) +
-                       traceback.format_exception_only(kind, value))
-    todo = [traceback.TracebackException(kind, value, tb)]
-    for each in todo:
-        each.stack[:] = [frame for frame in each.stack if frame.filename not in hidden]
-        todo += filter(None, [each.__cause__, each.__context__] + list(getattr(each, 'exceptions', None) or ()))
-    return ''.join(todo[0].format())
+def load(name):
+    """The module `name` of this package, which the parent sends when it is first needed."""
+    if name not in sys.modules:
+        found, module = importer.fetch(name), type(sys)(name)
+        if not found:
+            raise ImportError('%s: no parent has it, or the stream has ended' % name)
+        exec(compile(zlib.decompress(found[2]), found[1], 'exec', 0, 1), module.__dict__)
+        setattr(sys.modules['econtext'], name[9:], sys.modules.setdefault(name, module))
+    return sys.modules[name]
 
 
-def describe(kind, value, tb, prefix=''):
-    """The CallError of an exception. Never raises."""
-    module, name = kind.__module__, getattr(kind, '__qualname__', kind.__name__)
-    if module not in ('builtins', 'exceptions', '__builtin__'):
-        name = '%s.%s' % (module, name)
-    message = text(prefix) + text(value)
-    if len(message) > LARGE:
-        message = message[:LARGE] + '... (%d more characters)' % (len(message) - LARGE)
+def failure(prefix=''):
+    """The CallError of the exception that is being handled. Never raises."""
     try:
-        lines = text(format_traceback(kind, value, tb))
-    except Exception:
-        lines = text('(no traceback: %s)\n' % text(sys.exc_info()[1]))
-    if len(lines) > LARGE:
-        lines = '%s\n... (%d characters left out)\n%s' % (
-            lines[:LARGE // 2], len(lines) - LARGE, lines[-(LARGE // 2):])
-    return CallError(text(name), message, lines)
+        return load('econtext.failure').describe(*sys.exc_info() + (prefix,))
+    except BaseException:  # the stream has ended, say
+        kind, value = sys.exc_info()[:2]
+        return CallError(text(kind.__name__), text(prefix) + text(value), text('(no traceback)\n'))
 
 
 def keyed(key):
@@ -405,17 +391,16 @@ class IoLogger(object):
         return bool(data)
 
 
-class SelectPoll(object):
-    """select.poll for where there is none."""
-
-    def __init__(self):
-        self.fds = {}
-        self.register, self.unregister = self.fds.__setitem__, self.fds.__delitem__
+class SelectPoll(dict):
+    """select.poll for where there is none: descriptor -> POLLIN or POLLOUT."""
+    register, unregister = dict.__setitem__, dict.__delitem__
 
     def poll(self, wait_ms):
-        sets = [[fd for fd in self.fds if self.fds[fd] == mask] for mask in (1, 4)] + [[]]
-        ready = select.select(*(sets if wait_ms is None else sets + [wait_ms / 1e3]))
-        return [(fd, 1) for fd in ready[0] + ready[1]]
+        sets = [[fd for fd in self if self[fd] == mask] for mask in (1, 4, 0)]
+        return [(fd, 0) for ready in select.select(*sets + [wait_ms and wait_ms / 1e3]) for fd in ready]
+
+
+Poll = getattr(select, 'poll', SelectPoll)
 
 
 class Router(object):
@@ -437,7 +422,7 @@ class Router(object):
         self.handlers = {}
         for handle, function in (CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown):
             self.handlers[handle] = function, self.parents
-        self.poll = getattr(select, 'poll', SelectPoll)()
+        self.poll = Poll()
         self.watched, self.loggers, self.paused = {}, [], False
         self.writing = self.closed = self.main_left = False
         self.reason = self.deadline = None
@@ -531,7 +516,8 @@ class Router(object):
                     continue
                 if reply_to:
                     self.send(src, reply_to, _DEAD(text(reason)))
-                self.log('econtext', WARNING, text(reason))
+                if self.level <= (WARNING if reply_to else DEBUG):  # to a sender that has gone there may be late grants
+                    self.log('econtext', WARNING, text(reason))
         except EOFError:
             self.end('the stream to the parent has ended')
         except (StreamError, EnvironmentError) as error:
@@ -544,14 +530,14 @@ class Router(object):
             self.called.release()
 
     def on_shutdown(self, src, auth, reply_to, data):
+        self.close('the context is shutting down')
         while self.calls:
             try:
                 src, reply_to, data = self.calls.popleft()
-            except IndexError:  # the main thread took it
+            except IndexError:  # the main thread took it just now
                 break
             if reply_to:
-                self.send(src, reply_to, _DEAD(text('the context is shutting down')))
-        self.close('the context is shutting down')
+                self.send(src, reply_to, _DEAD(text(self.reason)))
 
     def close(self, reason):
         """Begin to leave: no more calls, and whoever waits for a message waits no longer."""
@@ -572,13 +558,12 @@ class Router(object):
         self.unwatch(self.stream.fd_in)
         with self.stream.lock:
             self.stream.end()
-        self.calls.clear()
         self.close(reason)
 
     def say(self, words):
         """A line on the real stderr, unless that would block."""
         try:
-            poll = getattr(select, 'poll', SelectPoll)()
+            poll = Poll()
             poll.register(self.errors, 4)
             if poll.poll(0):
                 os.write(self.errors, ('econtext: %s: %s\n' % (self.name, words)).encode('ascii', 'backslashreplace'))
@@ -602,7 +587,7 @@ class Router(object):
         os._exit(0)
 
     def drain(self, stream, late, below):
-        poll = getattr(select, 'poll', SelectPoll)()
+        poll = Poll()
         poll.register(stream.fd_out, 4)
         while stream.queued > below and not late():
             poll.poll(max(0, self.deadline - time.time()) * 1000 + 1)
@@ -610,246 +595,99 @@ class Router(object):
 
 
 class Importer(object):
-    """First in sys.meta_path: serves what this interpreter lacks and the parent has.
+    """First in sys.meta_path: what this interpreter lacks, its parent may have.
 
-    Both protocols: find_module and load_module of 2.7, find_spec and exec_module of 3.
+    Here is what finds out that it lacks a module; what then loads it is fetched itself, once: importer.py.
     """
 
     def __init__(self):
-        self.modules = {}  # name: (children or None, path, compressed source), asked for or pushed
-        self.waiting = {}  # name: waiters, each [lock, what came]
-        self.lock, self.busy, self.paths, self.lent, self.closed = _thread.allocate_lock(), set(), {}, {}, False
-        self.hooks = {'logging': take_logging, 'linecache': self.take_linecache}
-
-    # What the broker thread brings.
+        self.modules = {}  # name: (names of children or None, path, compressed source), asked for or pushed
+        self.waiting = {}  # name: [lock, what came] of each thread that waits
+        self.lock, self.busy, self.server, self.closed = _thread.allocate_lock(), set(), None, False
 
     def on_module(self, src, auth, reply_to, data):
         name, children, path, compressed, related = decode(data)
-        name, answer = str(name), None
+        name, found = str(name), None
+        if compressed is not None:
+            if children is not None:
+                children = [str(child) for child in children]
+            found = children, str(path.encode('utf-8')) if str is bytes else path, compressed
         with self.lock:
-            if compressed is not None:
-                if not isinstance(path, str):  # 2.7
-                    path = path.encode('utf-8')
-                answer = self.modules[name] = children and [str(child) for child in children], path, compressed
-                if children is not None and not children:
-                    answer = self.modules[name] = [], path, compressed
-            waiters = self.waiting.pop(name, ())
-        for waiter in waiters:
-            waiter[1] = answer
+            if found:
+                self.modules[name] = found
+            self.answer(name, found)
+
+    def answer(self, name, found=None):
+        for waiter in self.waiting.pop(name, ()):
+            waiter[1] = found
             waiter[0].release()
 
     def close(self):
         with self.lock:
             self.closed = True
-            waiters = sum(self.waiting.values(), [])
-            self.waiting.clear()
-        for waiter in waiters:
-            waiter[0].release()
+            for name in list(self.waiting):
+                self.answer(name)
 
     def fetch(self, name):
-        """The module `name`, or None where no parent has it."""
+        """What the parent has for the module `name`; None if nothing."""
+        waiter = [_thread.allocate_lock(), None]
         with self.lock:
             if name in self.modules or self.closed:
                 return self.modules.get(name)
-            waiter = [_thread.allocate_lock(), None]
             waiter[0].acquire()
-            self.waiting.setdefault(name, []).append(waiter)
-            first = len(self.waiting[name]) == 1
-        if first:
+            waiters = self.waiting.setdefault(name, [])
+            waiters.append(waiter)
+        if waiters[0] is waiter:
             router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
         waiter[0].acquire()
         return waiter[1]
 
-    # Finding.
-
     def refused(self, name):
-        """Whether no parent can have `name`: known without asking."""
+        """Whether it is known without asking that no parent has `name`."""
         parent, _, child = name.rpartition('.')
-        if not parent or parent == 'econtext':
+        package = sys.modules.get(parent)
+        if not package or parent == 'econtext':
             return name.partition('.')[0] in NEVER
-        known, module = self.modules.get(parent), sys.modules.get(parent)
-        if known and getattr(module, '__loader__', None) is self:
-            return child not in (known[0] or ())
+        if parent in self.modules and getattr(package, '__loader__', None) is self.server:
+            return child not in (self.modules[parent][0] or ())
         # A package with a file of its own is local and whole; one without is a namespace, open to all.
-        return getattr(module, '__file__', None) is not None
+        return getattr(package, '__file__', None) is not None
 
     def find_spec(self, name, path=None, target=None):
-        key = _thread.get_ident(), name
-        if key in self.busy:
+        return self.find(name, path, target)
+
+    def find_module(self, name, path=None):  # 2.7
+        return self.find(name, path)
+
+    def find(self, name, path, *target):
+        """Let the interpreter find `name` by itself if it can; else have the parent's served."""
+        me, spec = _thread.get_ident(), None
+        if me in self.busy or (me, name) in self.busy:
             return None
-        self.busy.add(key)
+        self.busy.add((me, name))
         try:
-            spec = None
-            if name != '__main__':
+            if target and name != '__main__':
                 for finder in sys.meta_path:
-                    if finder is not self and hasattr(finder, 'find_spec'):
-                        spec = finder.find_spec(name, path, target)
-                        if spec:
-                            break
-            if spec and spec.loader:
-                if name in self.hooks:
-                    self.lent[name], spec.loader = spec.loader, self
+                    if not spec and finder is not self and hasattr(finder, 'find_spec'):
+                        spec = finder.find_spec(name, path, *target)
+            if name not in HOOKED and (spec and spec.loader or self.refused(name)):
                 return spec
-            if self.refused(name):
-                return spec
-            module = self.fetch(name)
-            if not module:
-                return spec
-            from importlib.machinery import ModuleSpec
-            return ModuleSpec(name, self, origin=module[1], is_package=module[0] is not None)
-        finally:
-            self.busy.discard(key)
-
-    def create_module(self, spec):
-        if spec.name in self.lent:
-            return self.lent[spec.name].create_module(spec)
-
-    def exec_module(self, module):
-        name = module.__name__
-        loader = self.lent.pop(name, None)
-        if loader:
-            module.__spec__.loader = module.__loader__ = loader
-            loader.exec_module(module)
-            self.hooks[name](module)
-        else:
-            self.execute(module)
-
-    def execute(self, module):
-        name = module.__name__
-        module.__file__ = self.get_filename(name)
-        self.paths[module.__file__] = name
-        exec(self.get_code(name), module.__dict__)
-
-    def find_module(self, name, path=None):
-        key = _thread.get_ident(), name
-        if key in self.busy:
-            return None
-        self.busy.add(key)
-        try:
-            if name in self.hooks:
-                return self
-            if name != '__main__' and self.is_local(name, path) or self.refused(name) or not self.fetch(name):
-                return None
-            return self
-        finally:
-            self.busy.discard(key)
-
-    def is_local(self, name, path):
-        """2.7: whether the interpreter has `name`."""
-        import imp
-        try:
-            found = imp.find_module(name.rpartition('.')[2], path)[0]
-            if found:
-                found.close()
-            return True
-        except ImportError:
-            pass
-        for entry in sys.path if path is None else path:
-            for hook in () if entry in sys.path_importer_cache else sys.path_hooks:
-                try:
-                    sys.path_importer_cache[entry] = hook(entry)
-                    break
-                except ImportError:
-                    pass
-            importer = sys.path_importer_cache.get(entry)
-            if importer and importer.find_module(name):
-                return True
-        return any(finder is not self and finder.find_module(name, path) for finder in sys.meta_path)
-
-    def load_module(self, name):
-        if name in self.hooks:
-            key = _thread.get_ident(), name
-            self.busy.add(key)
             try:
-                __import__(name)
-            finally:
-                self.busy.discard(key)
-            self.hooks[name](sys.modules[name])
-            return sys.modules[name]
-        module = sys.modules.setdefault(name, type(sys)(name))
-        module.__loader__, module.__package__ = self, name
-        if self.is_package(name):
-            module.__path__ = []
-        else:
-            module.__package__ = name.rpartition('.')[0]
-        try:
-            self.execute(module)
-        except BaseException:
-            sys.modules.pop(name, None)
-            raise
-        return sys.modules[name]
+                self.start()
+            except ImportError:  # the stream has ended
+                return spec
+            return self.server.find_spec(name, spec) if target else self.server.find_module(name, path)
+        finally:
+            self.busy.discard((me, name))
 
-    # What debuggers and tracebacks ask a loader.
-
-    def is_package(self, name):
-        return self.found(name)[0] is not None
-
-    def get_filename(self, name):
-        return self.found(name)[1]
-
-    def get_code(self, name):
-        source, path = zlib.decompress(self.found(name)[2]), self.get_filename(name)
-        try:
-            return compile(source, path, 'exec', 0, 1)
-        except SyntaxError as error:
-            # Where the compiler gives a line, it may be one of another file of this name.
-            lines = self.get_source(name).splitlines(True)
-            if error.lineno and error.lineno <= len(lines):
-                error.text = lines[error.lineno - 1]
-            raise
-
-    def get_source(self, name):
-        source = zlib.decompress(self.found(name)[2])
-        if str is bytes:
-            return source.replace(b'\r\n', b'\n')
-        from importlib.util import decode_source
-        return decode_source(source)
-
-    def found(self, name):
-        module = self.fetch(name)
-        if not module:
-            raise ImportError('no parent has a module %s' % name)
-        return module
-
-    def take_linecache(self, linecache):
-        """Show the served source, and not that of a file that happens to have its name here."""
-        update = linecache.updatecache
-
-        def updatecache(filename, module_globals=None):
-            if filename not in self.paths:
-                return update(filename, module_globals)
-            source = self.get_source(self.paths[filename])
-            linecache.cache[filename] = len(source), None, source.splitlines(True), filename
-            return linecache.cache[filename][2]
-        linecache.updatecache = updatecache
-
-
-def take_logging(logging):
-    """Send what is logged to the parent."""
-    busy = set()
-
-    class LogHandler(logging.Handler):
-        def emit(self, record):
-            key = _thread.get_ident()
-            if key in busy:
-                return
-            busy.add(key)
+    def start(self):
+        me = _thread.get_ident()
+        if not self.server:
+            self.busy.add(me)
             try:
-                try:
-                    line = self.format(record)
-                except Exception:
-                    line = '%s %s (which cannot be formatted)' % (text(record.msg), text(record.args))
-                try:
-                    router.log(record.name, record.levelno, text(line))
-                except StreamError:  # a forked copy, or too long
-                    sys.stderr.write('%s: %s\n' % (record.name, line[:LARGE]))
-            except Exception:
-                pass
+                self.server = load('econtext.importer').Server(self)
             finally:
-                busy.discard(key)
-    root = logging.getLogger()
-    root.setLevel(router.level)
-    root.addHandler(LogHandler())
+                self.busy.discard(me)
 
 
 def find_function(module, class_, function):
@@ -866,9 +704,8 @@ def find_function(module, class_, function):
     found, path = sys.modules[module], module
     for kind, names in ('class', class_), ('function', function):
         for name in names.split('.') if names else ():
-            try:
-                found = getattr(found, name)
-            except AttributeError:
+            found = getattr(found, name, empty)
+            if found is empty:
                 raise AttributeError('%s has no %s %s' % (path, kind, name))
             path += '.' + name
     return found
@@ -879,12 +716,12 @@ def run_calls():
     calls, stream = router.calls, router.stream
     while True:
         try:
-            while not calls:
-                if router.closed:
-                    return
+            while not calls and not router.closed:
                 router.called.acquire()
+            if router.closed:
+                return
             src, reply_to, data = calls.popleft()
-        except (KeyboardInterrupt, IndexError):  # ^C in the terminal of the master; shutdown took the call
+        except (KeyboardInterrupt, IndexError):  # ^C in the terminal of the master; shutdown took it
             continue
         name = 'the call'
         try:
@@ -902,9 +739,7 @@ def run_calls():
             if len(data) > stream.limit:
                 raise ValueError('it takes %d bytes where the limit is %d' % (len(data), stream.limit))
         except BaseException:
-            kind, value, tb = sys.exc_info()
-            result = describe(kind, value, tb, name if name.endswith(': ') else '')
-            kind = value = tb = None
+            result = failure(name if name.endswith(': ') else '')
             data = encode(result)
             if not reply_to:
                 router.log('econtext', ERROR, text('%s (nobody waits for its answer):\n%s' % (name, result.args[2])))
@@ -976,7 +811,7 @@ def set_stdio():
 def set_modules():
     """Make this module econtext.core of a package that has no file, and `__main__` the master's."""
     package, core = type(sys)('econtext'), sys.modules.pop('__main__')
-    package.__path__, package.__loader__, package.core = [], importer, core
+    package.__path__, package.core = [], core
     core.__package__, core.__file__ = 'econtext', main.__code__.co_filename
     sys.modules['econtext'], sys.modules[__name__] = package, core
     if not router.has_main:
@@ -1015,13 +850,12 @@ def main(fd_in, fd_out, fd_core, first_stage, executable):
     router.handlers[LOAD_MODULE] = importer.on_module, router.parents
     set_modules()
     set_stdio()
-    for name in importer.hooks:
-        if name in sys.modules:
-            importer.hooks[name](sys.modules[name])
     sys.meta_path.insert(0, importer)
     getattr(sys, 'setswitchinterval', lambda seconds: None)(.0005)
     router.send(router.parent, router.hello, hello())
     _thread.start_new_thread(broker, ())
+    if 'logging' in sys.modules:  # a sitecustomize has imported it
+        importer.start()
     run_calls()
     try:
         exits = sys.modules.get('atexit')
