@@ -1,5 +1,5 @@
-//! Makes what is sent to a child out of `bootstrap/`: minified, and compressed as well as can be, once,
-//! here. What does not lex stops the build with its file and line.
+//! Makes what is sent to a child out of `bootstrap/`: names of locals shortened, minified, and compressed
+//! as well as can be, once, here. What does not lex stops the build with its file and line.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -16,6 +16,8 @@ use miniz_oxide::deflate::core::{
 mod lexer;
 #[path = "src/modules/minify.rs"]
 mod minify;
+#[path = "src/modules/shorten.rs"]
+mod shorten;
 
 fn main() {
     // An error that main returns is shown with `Debug`; this one is to be read.
@@ -27,7 +29,13 @@ fn main() {
 
 fn run() -> Result<(), Box<dyn Error>> {
     // The directories too, for files that come and go.
-    for path in ["build.rs", "src/modules/lexer.rs", "src/modules/minify.rs", "bootstrap"] {
+    for path in [
+        "build.rs",
+        "src/modules/lexer.rs",
+        "src/modules/minify.rs",
+        "src/modules/shorten.rs",
+        "bootstrap",
+    ] {
         println!("cargo::rerun-if-changed={path}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
@@ -79,7 +87,8 @@ fn minified(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
         let line = 1 + source[..at].iter().filter(|byte| **byte == b'\n').count();
         return Err(format!("{shown}: line {line}: a byte that is not ASCII").into());
     }
-    Ok(minify::minify(&source).map_err(|error| format!("{shown}: {error}"))?)
+    let small = shorten::shorten(&source).and_then(|source| minify::minify(&source));
+    Ok(small.map_err(|error| format!("{shown}: {error}"))?)
 }
 
 /// The smallest zlib stream that the compressor's ways of searching give.

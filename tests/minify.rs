@@ -6,6 +6,8 @@ mod lexer;
 #[path = "../src/modules/minify.rs"]
 #[allow(dead_code)]
 mod minify;
+#[path = "../src/modules/shorten.rs"]
+mod shorten;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -71,6 +73,40 @@ fn an_encoding_cookie_and_a_byte_order_mark_stay() {
     assert_eq!(small(source), "\u{feff}\n# -*- coding: utf-8 -*-\n\nx='ä'\n");
 }
 
+fn short(source: &str) -> String {
+    String::from_utf8(shorten::shorten(source.as_bytes()).unwrap()).unwrap()
+}
+
+#[test]
+fn plain_locals_get_short_names() {
+    let source = "def f(name, *, size=0):\n    total, (last, _x) = 0, name\n    for part in name:\n        \
+                  total += g(part, total=total).total\n    with x as file: pass\n    return total, last\n";
+    let wanted = "def f(name, *, size=0):\n    a, (b, c) = 0, name\n    for d in name:\n        \
+                  a += g(d, total=a).total\n    with x as e: pass\n    return a, b\n";
+    assert_eq!(short(source), wanted);
+}
+
+#[test]
+fn names_that_others_can_see_stay() {
+    for body in [
+        "global name; name = 1",
+        "name = 1; return lambda: name",
+        "name = 1; return [name for x in y]",
+        "name = 1; exec('name')",
+        "name = 1; return locals()",
+        "import name; name = 1",
+        "parameter = 1",
+        "self.name = 1; g(name=1); name[0] = 1; name += 1",
+        "name: int = 1",
+        "__name = 1",
+        "print(name == 1)",
+    ] {
+        let source = format!("def f(self, parameter=1):\n    {body}\n");
+        assert_eq!(short(&source), source);
+    }
+    assert_eq!(short("name = 1\nclass A:\n    name = 1\n"), "name = 1\nclass A:\n    name = 1\n");
+}
+
 #[test]
 fn real_pythons_see_the_same_program_on_the_same_lines() {
     let pythons = pythons();
@@ -95,8 +131,10 @@ fn compare(python: &Path, files: &[PathBuf]) {
             Err(error) => format!("({error}").into_bytes(),
         };
         let minified = dir.join(format!("{number}.py"));
+        let shortened = dir.join(format!("{number}.short.py"));
+        fs::write(&shortened, shorten::shorten(&text).unwrap_or_default()).unwrap();
         fs::write(&minified, text).unwrap();
-        list += &format!("{}\n{}\n", file.display(), minified.display());
+        list += &format!("{}\n{}\n{}\n", file.display(), minified.display(), shortened.display());
     }
     fs::write(dir.join("list"), list).unwrap();
     let output = Command::new(python)
@@ -112,7 +150,8 @@ fn compare(python: &Path, files: &[PathBuf]) {
     println!("{}: {out}", python.display());
 }
 
-/// Prints each pair that differs. Compares trees without docstrings, and the lines of all their nodes.
+/// Prints each file that differs. Compares the trees without docstrings, and the lines of all their nodes;
+/// with names shortened, the bytecode and all that belongs to it but the names of plain locals.
 const COMPARE: &str = r#"
 import ast, io, sys
 text = type(u'')
@@ -128,9 +167,17 @@ def shape(source):
             if not node.body and not isinstance(node, ast.Module): node.body = [ast.Pass()]
     compile(source, 'x', 'exec')
     return ast.dump(tree), [node.lineno for node in ast.walk(tree) if hasattr(node, 'lineno') and not isinstance(node, ast.Pass)]
+def same(a, b):
+    if isinstance(a, frozenset): return a == b
+    if not isinstance(a, type(same.__code__)): return type(a) is type(b) and repr(a) == repr(b)
+    count = a.co_argcount + getattr(a, 'co_kwonlyargcount', 0) + bool(a.co_flags & 4) + bool(a.co_flags & 8)
+    def rest(c):
+        return c.co_code, c.co_names, c.co_flags, c.co_argcount, c.co_cellvars, c.co_freevars, c.co_varnames[:count], len(set(c.co_varnames)), c.co_name
+    return rest(a) == rest(b) and len(a.co_consts) == len(b.co_consts) and all(map(same, a.co_consts, b.co_consts))
+def code(name): return compile(open(name, 'rb').read(), 'x', 'exec')
 names = io.open(sys.argv[1], encoding='utf-8').read().splitlines()
 count = bad = 0
-for old, new in zip(names[::2], names[1::2]):
+for old, new, short in zip(names[::3], names[1::3], names[2::3]):
     source = open(old, 'rb').read()
     try: wanted = shape(source)
     except (SyntaxError, ValueError): continue
@@ -141,6 +188,9 @@ for old, new in zip(names[::2], names[1::2]):
     if got != wanted:
         bad += 1
         print('%s differs%s: %s' % (old, ' in lines' if got[0] == wanted[0] else '', got[0][:200] if got[1] is None else ''))
+    elif not same(code(new), code(short)):
+        bad += 1
+        print('%s differs with shorter names' % old)
 print('%d files compared' % count)
 sys.exit(bad > 0 or count < 1)
 "#;
