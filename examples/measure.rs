@@ -60,6 +60,20 @@ fn main() -> econtext::Result<()> {
     });
     report("calls issued without waiting, a second", (20_000.0 / queued.as_secs_f64()).round());
 
+    report("memory of a child (PSS), kB", pss(context.info()?.pid));
+    report("memory of the master with one context, kB", memory("self"));
+    let begin = Instant::now();
+    let contexts: Vec<_> = (0..100).map(|_| router.start(local())).collect();
+    let replies: Vec<_> = contexts.iter().map(|it| it.call_async::<u32>("os:getpid", ())).collect();
+    for reply in replies {
+        reply?.get()?;
+    }
+    let hundred = begin.elapsed();
+    report("100 contexts at once, connect and call", ms(hundred));
+    report("memory of the master with 101 contexts, kB", memory("self"));
+    report("its threads", fs::read_dir("/proc/self/task").map_or(0, |it| it.count()));
+    drop(contexts);
+
     let block = vec![7u8; 4 << 20];
     let rate = |took: Duration| 64.0 * 4.194304 / took.as_secs_f64();
     let up = median(5, || {
@@ -82,19 +96,6 @@ fn main() -> econtext::Result<()> {
     });
     report("64 x 4 MiB down as results, MB/s", rate(down).round());
 
-    report("memory of a child (PSS), kB", pss(context.info()?.pid));
-    report("memory of the master with one context, kB", memory("self"));
-    let begin = Instant::now();
-    let contexts: Vec<_> = (0..100).map(|_| router.start(local())).collect();
-    let replies: Vec<_> = contexts.iter().map(|it| it.call_async::<u32>("os:getpid", ())).collect();
-    for reply in replies {
-        reply?.get()?;
-    }
-    let hundred = begin.elapsed();
-    report("100 contexts at once, connect and call", ms(hundred));
-    report("memory of the master with 101 contexts, kB", memory("self"));
-    report("its threads", fs::read_dir("/proc/self/task").map_or(0, |it| it.count()));
-    drop(contexts);
     router.shutdown()
 }
 

@@ -82,6 +82,7 @@ impl Handle {
         match self.command(Command::Add(Box::new(link))) {
             Some(Command::Add(mut link)) => {
                 link.abandon();
+                link.peer.gone();
                 Err(End::Shutdown)
             }
             _ => Ok(()),
@@ -294,7 +295,7 @@ impl Link {
             let _ = sys::shutdown_socket(socket.as_fd(), std::net::Shutdown::Both);
         }
         self.writing = false;
-        self.peer.out.end(self.end.clone().unwrap_or_else(|| End::Lost("the stream ended".into())));
+        self.peer.out.close();
     }
 
     /// Shuts the child down; one that is not up yet is simply ended.
@@ -581,7 +582,13 @@ impl Broker {
             }
             link.tell(events);
         }
-        self.links.retain(|_, link| !link.finished());
+        self.links.retain(|_, link| {
+            let finished = link.finished();
+            if finished {
+                link.peer.gone();
+            }
+            !finished
+        });
     }
 }
 

@@ -301,7 +301,7 @@ impl Call {
         let peer = context.peer();
         let handle = context.master().routes().add_reply(peer.id(), Target::Answer(answer));
         let patience = Patience::Until(limit.deadline());
-        if let Err(refused) = peer.send(CALL_FUNCTION, handle, &data, patience) {
+        if let Err(refused) = peer.send(CALL_FUNCTION, handle, data, patience) {
             // Its registration must not outlive it: after the context's end nobody removes it.
             let target = context.master().routes().remove_handle(handle);
             match (refused, target) {
@@ -317,7 +317,7 @@ impl Call {
     /// Sends it without asking for an answer.
     pub(crate) fn send_no_reply(self) -> Result<()> {
         let Call { context, what, data, held } = self;
-        match context.peer().send(CALL_FUNCTION, 0, &data, Patience::Until(None)) {
+        match context.peer().send(CALL_FUNCTION, 0, data, Patience::Until(None)) {
             Ok(()) => {}
             Err(Refused::Ended(end)) => return Err(end.error(context.name(), &what)),
             Err(Refused::TimedOut) => unreachable!("there is no deadline"),

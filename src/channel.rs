@@ -420,7 +420,7 @@ impl Tx {
             TxEnd::There { peer, handle, control, credit, .. } => {
                 let error = |end: End| end.error(peer.name(), "sending to a channel");
                 credit.take(cost).map_err(error)?;
-                match peer.send(*handle, *control, &data, Patience::Until(None)) {
+                match peer.send(*handle, *control, data, Patience::Until(None)) {
                     Ok(()) => Ok(()),
                     Err(Refused::Ended(end)) => Err(error(end)),
                     Err(Refused::TimedOut) => unreachable!("there is no deadline"),

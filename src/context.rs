@@ -155,10 +155,8 @@ impl Context {
     /// Shuts this context down and waits until its process has ended, at most the router's grace period and
     /// a little more. What still waits for it gets [`Error::Disconnected`].
     pub fn shutdown(&self) -> Result<()> {
-        if self.peer.ended().is_none() {
-            self.master.broker.leave(self.id());
-            self.peer.wait_end();
-        }
+        self.master.broker.leave(self.id());
+        self.peer.wait_gone();
         Ok(())
     }
 }

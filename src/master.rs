@@ -249,6 +249,7 @@ impl Master {
         let limits = pickle::Limits::for_messages_of(settings.max_message_bytes);
         let itself = Outgoing::ended(End::Lost("it is the program itself".into()));
         let itself = Arc::new(Peer::new(MASTER, "master".into(), itself, broker.clone()));
+        itself.gone(); // There is no process of it to wait for.
         let master = Master {
             settings,
             limits,
@@ -292,6 +293,7 @@ impl Master {
         let out = Outgoing::ended(end.clone());
         let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
         peer.end(end);
+        peer.gone();
         peer
     }
 
@@ -299,7 +301,7 @@ impl Master {
     /// context's end has been told to whoever waits.
     pub(crate) fn post(&self, context: u32, handle: u32, value: &Value) {
         if let (Some(peer), Ok(data)) = (self.peer(context), pickle::encode(value)) {
-            let _ = peer.send(handle, 0, &data, Patience::None);
+            let _ = peer.send(handle, 0, data, Patience::None);
         }
     }
 
@@ -315,6 +317,7 @@ impl Master {
             let out = Outgoing::ended(end.clone());
             let peer = Arc::new(Peer::new(id, plan.name.clone(), out, self.broker.clone()));
             peer.end(end);
+            peer.gone();
             peer
         })
     }
@@ -428,7 +431,10 @@ impl Events for Master {
             let mut peers = self.peers.lock().expect("held for a look-up only");
             peers.drain().map(|(_, peer)| peer).collect()
         };
-        peers.iter().for_each(|peer| peer.end(End::Shutdown));
+        for peer in peers {
+            peer.end(End::Shutdown);
+            peer.gone();
+        }
         let waiting = self.routes().remove_all();
         for target in waiting {
             target.end(&End::Shutdown);

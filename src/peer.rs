@@ -22,6 +22,9 @@ pub(crate) struct Peer {
     broker: Arc<broker::Handle>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Its process, if there ever was one, has been reaped.
+    gone: Mutex<bool>,
+    left: Condvar,
     /// Bytes of its log that wait for the helper thread, and lines that found no room there.
     pub(crate) log_queued: AtomicUsize,
     pub(crate) log_dropped: AtomicU64,
@@ -45,6 +48,8 @@ impl Peer {
             broker,
             state: Mutex::new(State::Starting),
             changed: Condvar::new(),
+            gone: Mutex::new(false),
+            left: Condvar::new(),
             log_queued: AtomicUsize::new(0),
             log_dropped: AtomicU64::new(0),
             held: Mutex::default(),
@@ -64,7 +69,7 @@ impl Peer {
         &self,
         handle: u32,
         reply_to: u32,
-        data: &[u8],
+        data: Vec<u8>,
         patience: Patience,
     ) -> Result<(), Refused> {
         let header = Header { dst: self.id, src: MASTER, auth: MASTER, handle, reply_to };
@@ -77,7 +82,7 @@ impl Peer {
     /// Starts the graceful shutdown of the child. A stream that has ended needs none.
     pub(crate) fn send_shutdown(&self) {
         let none = pickle::encode(&Value::None).expect("None can be encoded");
-        let _ = self.send(SHUTDOWN, 0, &none, Patience::None);
+        let _ = self.send(SHUTDOWN, 0, none, Patience::None);
     }
 
     /// Sends what starts the child, before anything else.
@@ -165,15 +170,16 @@ impl Peer {
         held.into_iter().for_each(|sender| sender.lost(end));
     }
 
-    /// Waits until the child is gone, and says why it is.
-    pub(crate) fn wait_end(&self) -> End {
-        let mut state = self.state.lock().expect("held for a store only");
-        loop {
-            if let State::Ended(end) = &*state {
-                return end.clone();
-            }
-            state = self.changed.wait(state).expect("held for a store only");
-        }
+    /// Nothing is left of its process.
+    pub(crate) fn gone(&self) {
+        *self.gone.lock().expect("held for a store only") = true;
+        self.left.notify_all();
+    }
+
+    /// Waits until nothing is left of its process.
+    pub(crate) fn wait_gone(&self) {
+        let gone = self.gone.lock().expect("held for a store only");
+        drop(self.left.wait_while(gone, |gone| !*gone).expect("held for a store only"));
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Outgoing {
 }
 
 struct State {
-    /// `None` after the end.
+    /// `None` once the stream is closed.
     open: Option<Open>,
     queue: VecDeque<Vec<u8>>,
     /// How much of the queue's first buffer has been written.
@@ -99,19 +99,19 @@ impl Outgoing {
 
     /// Sends bytes that are not a frame: the preamble, before anything else.
     pub(crate) fn send_raw(&self, bytes: Vec<u8>) -> Sent {
-        self.lock().put(&bytes, &[])
+        self.lock().put(&[], bytes)
     }
 
     /// Signs and sends a frame.
     pub(crate) fn send(
         &self,
         header: &Header,
-        data: &[u8],
+        data: Vec<u8>,
         patience: Patience,
     ) -> Result<Sent, Refused> {
         let mut state = self.lock();
         if let Patience::Until(deadline) = patience {
-            while state.connected && state.queued > QUEUE_LIMIT_BYTES && state.end.is_none() {
+            while state.connected && state.queued > QUEUE_LIMIT_BYTES {
                 state = match deadline {
                     None => self.room.wait(state).expect("see lock()"),
                     Some(deadline) => {
@@ -127,8 +127,8 @@ impl Outgoing {
         if let Some(end) = &state.end {
             return Err(Refused::Ended(end.clone()));
         }
-        let open = state.open.as_mut().expect("a stream without an end is open");
-        let head = open.sealer.seal(header, data);
+        let Some(open) = &mut state.open else { return Ok(Sent::Done) };
+        let head = open.sealer.seal(header, &data);
         Ok(state.put(&head, data))
     }
 
@@ -148,24 +148,31 @@ impl Outgoing {
         self.lock().connected = true;
     }
 
-    /// Ends it: drops what is queued and lets go of the socket. Later sends and those that wait get
-    /// `end`; only the first end counts.
-    pub(crate) fn end(&self, end: End) {
+    /// Lets go of the socket and of what is queued. What is sent from now on is dropped: why the stream
+    /// ended is being found out, and whoever waits for an answer will be told by [`end`](Self::end).
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
-        state.end.get_or_insert(end);
         state.open = None;
         state.queue.clear();
         state.queued = 0;
         self.room.notify_all();
     }
+
+    /// Ends it: later sends, and those that wait, get `end`. Only the first end counts.
+    pub(crate) fn end(&self, end: End) {
+        self.close();
+        self.lock().end.get_or_insert(end);
+        self.room.notify_all();
+    }
 }
 
 impl State {
-    fn put(&mut self, head: &[u8], data: &[u8]) -> Sent {
+    /// Writes `head` and `data`, or as much as the socket takes while nothing is queued; queues the rest.
+    fn put(&mut self, head: &[u8], data: Vec<u8>) -> Sent {
         let mut written = 0;
         if self.queue.is_empty() {
             if let Some(Open { socket, .. }) = &self.open {
-                let parts = [IoSlice::new(head), IoSlice::new(data)];
+                let parts = [IoSlice::new(head), IoSlice::new(&data)];
                 // An error is left for the broker, which meets it too and knows what to do.
                 written = sys::write_vectored(socket.as_fd(), &parts).unwrap_or(0);
             }
@@ -173,30 +180,35 @@ impl State {
         if written == head.len() + data.len() {
             return Sent::Done;
         }
-        self.queue_rest(&head[written.min(head.len())..], data.len());
-        let last = self.queue.back_mut().expect("queue_rest() pushed one");
-        let rest = &data[written.saturating_sub(head.len())..];
-        last.extend_from_slice(rest);
-        self.queued += rest.len();
+        self.queued += head.len() + data.len() - written;
+        if written >= head.len() {
+            // The queue was empty: what is written of `data` is skipped rather than moved.
+            self.written = written - head.len();
+            self.queue.push_back(data);
+        } else if data.len() < GATHER_BYTES / 4 {
+            self.gather(&head[written..], &data);
+        } else {
+            self.gather(&head[written..], &[]);
+            self.queue.push_back(data);
+        }
         if std::mem::replace(&mut self.broker_told, true) { Sent::Done } else { Sent::Queued }
     }
 
-    /// Queues `head` in a buffer that has room for `more` bytes.
-    fn queue_rest(&mut self, head: &[u8], more: usize) {
-        let fits = |last: &&mut Vec<u8>| last.len() + head.len() + more <= GATHER_BYTES;
-        // The first buffer is being written: it is left as it is, so that it is not moved.
-        let gather = self.queue.len() > 1;
-        match self.queue.back_mut().filter(fits).filter(|_| gather) {
-            Some(last) => last.extend_from_slice(head),
+    /// Queues something small, in one buffer with what is queued already where that has room.
+    fn gather(&mut self, head: &[u8], data: &[u8]) {
+        let fits = |last: &&mut Vec<u8>| {
+            // Not beyond what is allocated: what is queued is not moved.
+            last.len() + head.len() + data.len() <= last.capacity().min(GATHER_BYTES)
+        };
+        let last = match self.queue.back_mut().filter(fits) {
+            Some(last) => last,
             None => {
-                let small = head.len() + more < GATHER_BYTES / 4;
-                let room = if small { GATHER_BYTES } else { head.len() + more };
-                let mut buffer = Vec::with_capacity(room);
-                buffer.extend_from_slice(head);
-                self.queue.push_back(buffer);
+                self.queue.push_back(Vec::with_capacity(GATHER_BYTES));
+                self.queue.back_mut().expect("it was just pushed")
             }
-        }
-        self.queued += head.len();
+        };
+        last.extend_from_slice(head);
+        last.extend_from_slice(data);
     }
 
     fn flush(&mut self) -> io::Result<bool> {

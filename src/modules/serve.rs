@@ -26,7 +26,7 @@ pub(crate) fn serve(
         Found::Refused(problem) => (load_module(raising(name, &problem)), Some(problem)),
     };
     let data = pickle::encode(&message).map_err(|error| error.to_string())?;
-    match peer.send(LOAD_MODULE, 0, &data, Patience::None) {
+    match peer.send(LOAD_MODULE, 0, data, Patience::None) {
         // Who asked is gone, and everybody knows it.
         Ok(()) | Err(Refused::Ended(_) | Refused::TimedOut) => {}
     }
