@@ -67,13 +67,16 @@ class Waiter(object):
     """A wait of one thread, ended once by release()."""
 
     def __init__(self, timed=False):
-        self.fds = timed and not hasattr(core._thread, 'TIMEOUT_MAX') and os.pipe()  # 2.7
+        self.lock, self.fds = core._thread.allocate_lock(), None
+        self.lock.acquire()
+        if timed and not hasattr(core._thread, 'TIMEOUT_MAX'):  # 2.7: locks have no timeouts
+            self.fds = os.pipe()
+
+    def release(self):
         if self.fds:
-            self.release = lambda: os.write(self.fds[1], b'.')
+            os.write(self.fds[1], b'.')
         else:
-            self.lock = core._thread.allocate_lock()
-            self.lock.acquire()
-            self.release = self.lock.release
+            self.lock.release()
 
     def wait(self, deadline=None):
         """Whether release() came before the deadline."""

@@ -654,31 +654,35 @@ class Importer(object):
         return getattr(package, '__file__', None) is not None
 
     def find_spec(self, name, path=None, target=None):
-        return self.find(name, path, target)
+        return self.aside(name, self.find, path, target)
 
     def find_module(self, name, path=None):  # 2.7
-        return self.find(name, path)
+        return self.aside(name, self.find, path)
+
+    def aside(self, name, function, *args):
+        """Call `function(name, *args)`; meanwhile this finder finds no `name` in this thread."""
+        key = _thread.get_ident(), name
+        if not self.busy.intersection((key, key[0])):
+            self.busy.add(key)
+            try:
+                return function(name, *args)
+            finally:
+                self.busy.discard(key)
 
     def find(self, name, path, *target):
         """Let the interpreter find `name` by itself if it can; else have the parent's served."""
-        me, spec = _thread.get_ident(), None
-        if me in self.busy or (me, name) in self.busy:
-            return None
-        self.busy.add((me, name))
-        try:
-            if target and name != '__main__':
-                for finder in sys.meta_path:
-                    if not spec and finder is not self and hasattr(finder, 'find_spec'):
-                        spec = finder.find_spec(name, path, *target)
-            if name not in HOOKED and (spec and spec.loader or self.refused(name)):
-                return spec
+        spec = None
+        if target and name != '__main__':
+            for finder in sys.meta_path:
+                if not spec and finder is not self and hasattr(finder, 'find_spec'):
+                    spec = finder.find_spec(name, path, *target)
+        if name in HOOKED or not (spec and spec.loader or self.refused(name)):
             try:
                 self.start()
             except ImportError:  # the stream has ended
                 return spec
             return self.server.find_spec(name, spec) if target else self.server.find_module(name, path)
-        finally:
-            self.busy.discard((me, name))
+        return spec
 
     def start(self):
         me = _thread.get_ident()
@@ -739,24 +743,26 @@ def run_calls():
             if len(data) > stream.limit:
                 raise ValueError('it takes %d bytes where the limit is %d' % (len(data), stream.limit))
         except BaseException:
+            if os.getpid() != stream.pid:
+                leave_copy(True)
             result = failure(name if name.endswith(': ') else '')
             data = encode(result)
             if not reply_to:
                 router.log('econtext', ERROR, text('%s (nobody waits for its answer):\n%s' % (name, result.args[2])))
         if os.getpid() != stream.pid:  # a forked copy came back
-            leave_copy(result)
+            leave_copy(False)
         if reply_to:
             stream.send(src, reply_to, data, 0, bool(calls))
         found = args = kwargs = result = data = None
 
 
-def leave_copy(result):
-    status = isinstance(result, CallError)
-    if status:
-        sys.stderr.write(result.args[2])
+def leave_copy(failed):
+    """End a forked copy of this process that came back from the function: the stream is not its own."""
+    if failed:
+        sys.excepthook(*sys.exc_info())
     for file in sys.stdout, sys.stderr:
         file.flush()
-    os._exit(status)
+    os._exit(failed)
 
 
 def read_exactly(fd, count):
