@@ -15,16 +15,24 @@ GLOBALS = frozenset((module, name) for module, names in (
     ('builtins', 'bytes bytearray set frozenset complex'),
     ('__builtin__', 'bytes bytearray set frozenset complex')) for name in names.split())
 
-try:
-    TimeoutError = TimeoutError
-except NameError:  # 2.7
+if core.PROTOCOL:
+    try:
+        import _pickle as pickle
+    except ImportError:  # PyPy
+        import pickle
+
+    class Unpickler(pickle.Unpickler):
+        pass  # a class of its own, so that an instance may have a find_class of its own
+else:
+    import cPickle
+
     class TimeoutError(Exception):
         pass
 
 
 def decode(data, auth, allowed=GLOBALS):
     """The value of the pickle `data`. On the authority of others than our parents it has plain data only."""
-    if auth in core.router.parents:
+    if auth == core.router.id or auth in core.router.parents:
         return core.decode(data)
 
     def find_class(module, name):
@@ -34,17 +42,12 @@ def decode(data, auth, allowed=GLOBALS):
             module = 'builtins'
         return getattr(__import__(module, None, None, ['']), name)
 
-    file = BytesIO(data)
-    try:
-        from cPickle import Unpickler
-        unpickler = Unpickler(file)
+    if core.PROTOCOL:
+        unpickler = Unpickler(BytesIO(data), **core.PROTOCOL)
+        unpickler.find_class = find_class
+    else:
+        unpickler = cPickle.Unpickler(BytesIO(data))
         unpickler.find_global = find_class
-    except ImportError:
-        try:
-            from _pickle import Unpickler
-        except ImportError:
-            from pickle import Unpickler
-        unpickler = type('Restricted', (Unpickler,), {'find_class': staticmethod(find_class)})(file, **core.PROTOCOL)
     return unpickler.load()
 
 
@@ -259,18 +262,19 @@ class Receiver(object):
 
     def close(self, reason=None):
         """Tell the senders that nobody receives any more, and wake who waits here."""
-        queue = self.queue
-        if core.router.handlers.pop(self.handle, None):
-            reason = core.text(reason or 'the receiver is closed')
-            with queue.lock:
-                queue.end = reason if queue.end is OPEN else queue.end
-                queue.items.clear()
-                queue.wake(True)
-            for context_id, control in list(queue.senders):
-                post(context_id, control, encode(context_id, core._DEAD(reason)))
+        close(self.queue, self.handle, core.text(reason or 'the receiver is closed'))
 
     def __del__(self):
-        try:
-            self.close('the receiver was dropped')
-        except Exception:
-            pass
+        if core.router.handlers.get(self.handle):
+            queue, handle = self.queue, self.handle
+            core.router.defer(lambda: close(queue, handle, 'the receiver was dropped'))
+
+
+def close(queue, handle, reason):
+    if core.router.handlers.pop(handle, None):
+        with queue.lock:
+            queue.end = reason if queue.end is OPEN else queue.end
+            queue.items.clear()
+            queue.wake(True)
+        for context_id, control in list(queue.senders):
+            post(context_id, control, encode(context_id, core._DEAD(core.text(reason))))

@@ -18,8 +18,9 @@ try:
     import _thread
 except ImportError:  # 2.7
     import thread as _thread
-    text_type, PROTOCOL = unicode, {}
+    text_type, PROTOCOL, release_import_lock = unicode, {}, None
 else:
+    from _imp import acquire_lock as acquire_import_lock, release_lock as release_import_lock
     text_type, PROTOCOL = str, {'encoding': 'bytes'}
 try:
     from _collections import deque
@@ -416,7 +417,7 @@ class Router(object):
         self.woken = False
         self.stream = Stream(fd_in, fd_out, self.id, key, limit, protect, self.wake)
         self.stream.file = FileIO(fd_in, 'rb', closefd=False)
-        self.calls, self.called = deque(), _thread.allocate_lock()
+        self.calls, self.deferred, self.called = deque(), deque(), _thread.allocate_lock()
         self.called.acquire()
         self.handles = itertools.count(1000)
         self.handlers = {}
@@ -462,6 +463,13 @@ class Router(object):
     def on_wake(self):
         os.read(self.wake_fd, 64)
         self.woken = False
+        while self.deferred:
+            self.deferred.popleft()()
+
+    def defer(self, function):
+        """Have the broker thread call `function`. This takes no lock, so finalizers may."""
+        self.deferred.append(function)
+        self.wake()
 
     def watch(self, fd, function, mask=1):
         self.watched[fd] = function
@@ -639,7 +647,20 @@ class Importer(object):
             waiters.append(waiter)
         if waiters[0] is waiter:
             router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
-        waiter[0].acquire()
+        # The interpreter calls find_spec with its import lock held. Others could not import meanwhile, and on
+        # PyPy the broker thread would stop, where a collection may want the lock on any thread.
+        held = 0
+        try:
+            while release_import_lock:
+                release_import_lock()
+                held += 1
+        except RuntimeError:
+            pass
+        try:
+            waiter[0].acquire()
+        finally:
+            for _ in range(held):
+                acquire_import_lock()
         return waiter[1]
 
     def refused(self, name):
