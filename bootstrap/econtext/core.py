@@ -54,6 +54,10 @@ except ImportError:
     except ImportError:  # PyPy
         from pickle import dumps, loads, HIGHEST_PROTOCOL
 try:
+    import _signal as signal
+except ImportError:  # 2.7
+    import signal
+try:
     import _socket
 except ImportError:
     _socket = None
@@ -151,6 +155,11 @@ def decode(data):
 
 def encode(value):
     return dumps(value, min(HIGHEST_PROTOCOL, 5))
+
+
+def encode_dead(reason):
+    """The pickle of a _DEAD, made without dumps(), which imports: on 2.7 that waits for the import lock."""
+    return b'\x80\x02cecontext.core\n_DEAD\n' + dumps(reason and text(reason), 2)[2:-1] + b'\x85R.'
 
 
 def load(name):
@@ -343,7 +352,7 @@ class Stream(object):
         """End the stream. Text where a frame should be is a print on the stream: quote it."""
         data = bytes(bytearray(data[:200]))
         if TEXT_BYTES.issuperset(bytearray(data[:44])):
-            reason = 'text where a frame should be: %r' % data.decode('ascii', 'replace')
+            reason = 'text where a frame should be: ' + repr(text(data)).lstrip('u')
         raise StreamError(reason)
 
 
@@ -425,7 +434,7 @@ class Router(object):
             self.handlers[handle] = function, self.parents
         self.poll = Poll()
         self.watched, self.loggers, self.paused = {}, [], False
-        self.writing = self.closed = self.main_left = False
+        self.writing = self.closed = self.running = self.main_left = False
         self.reason = self.deadline = None
         self.watch(fd_in, self.on_frames)
         self.watch(self.wake_fd, self.on_wake)
@@ -523,14 +532,15 @@ class Router(object):
                     function(src, auth, reply_to, data)
                     continue
                 if reply_to:
-                    self.send(src, reply_to, _DEAD(text(reason)))
+                    self.stream.send(src, reply_to, encode_dead(reason))
                 if self.level <= (WARNING if reply_to else DEBUG):  # to a sender that has gone there may be late grants
                     self.log('econtext', WARNING, text(reason))
-        except EOFError:
-            self.end('the stream to the parent has ended')
-        except (StreamError, EnvironmentError) as error:
-            if not (isinstance(error, EnvironmentError) and again(error)):
-                self.end(str(error), True)
+        except StreamError as error:
+            self.say('the stream to the parent is broken: %s' % error)
+            self.end(str(error))
+        except (EOFError, EnvironmentError) as error:
+            if not (error.args and again(error)):
+                self.end('the stream to the parent has ended')
 
     def on_call(self, src, auth, reply_to, data):
         self.calls.append((src, reply_to, data))
@@ -545,7 +555,7 @@ class Router(object):
             except IndexError:  # the main thread took it just now
                 break
             if reply_to:
-                self.send(src, reply_to, _DEAD(text(self.reason)))
+                self.stream.send(src, reply_to, encode_dead(self.reason))
 
     def close(self, reason):
         """Begin to leave: no more calls, and whoever waits for a message waits no longer."""
@@ -559,10 +569,8 @@ class Router(object):
             if self.called.locked():
                 self.called.release()
 
-    def end(self, reason, say=False):
+    def end(self, reason):
         """The stream is of no more use."""
-        if say:
-            self.say('the stream to the parent is broken: ' + reason)
         self.unwatch(self.stream.fd_in)
         with self.stream.lock:
             self.stream.end()
@@ -574,7 +582,7 @@ class Router(object):
             poll = Poll()
             poll.register(self.errors, 4)
             if poll.poll(0):
-                os.write(self.errors, ('econtext: %s: %s\n' % (self.name, words)).encode('ascii', 'backslashreplace'))
+                os.write(self.errors, text('econtext: %s: %s\n' % (self.name, words)).encode('utf-8', 'replace'))
         except Exception:
             pass
 
@@ -587,11 +595,12 @@ class Router(object):
             if logger.rest:
                 self.log(logger.name, 20, logger.rest)
         self.drain(stream, late, 0)
-        for fd in stream.fd_in, stream.fd_out:
-            try:  # so that it ends even where a forked copy still has the descriptors
-                _socket.fromfd(fd, 1, 1).shutdown(2)
-            except Exception:
-                pass
+        try:  # where it is a socket, so that it ends although a forked copy has it too
+            make = getattr(_socket, 'fromfd', None)  # 2.7
+            kept = make(stream.fd_in, 1, 1) if make else _socket.socket(1, 1, 0, stream.fd_in)
+            kept.shutdown(2)
+        except Exception:
+            pass
         os._exit(0)
 
     def drain(self, stream, late, below):
@@ -640,7 +649,7 @@ class Importer(object):
         """What the parent has for the module `name`; None if nothing."""
         waiter = [_thread.allocate_lock(), None]
         with self.lock:
-            if name in self.modules or self.closed:
+            if name in self.modules or self.closed or _thread.get_ident() == router.stream.broker:  # in a finalizer
                 return self.modules.get(name)
             waiter[0].acquire()
             waiters = self.waiting.setdefault(name, [])
@@ -746,7 +755,7 @@ def run_calls():
             if router.closed:
                 return
             src, reply_to, data = calls.popleft()
-        except (KeyboardInterrupt, IndexError):  # ^C in the terminal of the master; shutdown took it
+        except IndexError:  # shutdown took it
             continue
         name = 'the call'
         try:
@@ -758,12 +767,15 @@ def run_calls():
                 kwargs = dict((key if type(key) is str else str(key), kwargs[key]) for key in kwargs)
             for keyword in getattr(found, 'econtext_takes', ()):
                 kwargs[keyword] = gifts[keyword]
+            router.running = True
             result = found(*args, **kwargs)
+            router.running = False
             name = 'the result of %s cannot be sent: ' % name
             data = encode(result)
             if len(data) > stream.limit:
                 raise ValueError('it takes %d bytes where the limit is %d' % (len(data), stream.limit))
         except BaseException:
+            router.running = False
             if os.getpid() != stream.pid:
                 leave_copy(True)
             result = failure(name if name.endswith(': ') else '')
@@ -777,13 +789,24 @@ def run_calls():
         found = args = kwargs = result = data = None
 
 
+def interrupt(number, frame):
+    """^C in the master's terminal: it may stop a user's function, but no send halfway."""
+    if router.running and (frame.f_globals is not globals() or frame.f_code is run_calls.__code__):
+        raise KeyboardInterrupt
+
+
 def leave_copy(failed):
     """End a forked copy of this process that came back from the function: the stream is not its own."""
     if failed:
         sys.excepthook(*sys.exc_info())
-    for file in sys.stdout, sys.stderr:
-        file.flush()
+    flush()
     os._exit(failed)
+
+
+def flush():
+    for file in sys.stdout, sys.stderr:
+        if file:
+            file.flush()
 
 
 def read_exactly(fd, count):
@@ -820,9 +843,7 @@ def open_output(fd):
 
 def set_stdio():
     """stdin from /dev/null, stdout and stderr to the parent's log: nothing may write to the stream."""
-    for file in sys.stdout, sys.stderr:
-        if file:
-            file.flush()
+    flush()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
@@ -869,6 +890,7 @@ def main(fd_in, fd_out, fd_core, first_stage, executable):
     os.close(fd_core)
     os.waitpid(first_stage, 0)
     from _io import FileIO
+    text(b'')  # finds the codec: to look for it later may import, which the broker thread must not
     config = decode(read_exactly(fd_in, Struct('>L').unpack(read_exactly(fd_in, 4))[0]))
     empty = object()
     importer = Importer()
@@ -878,19 +900,19 @@ def main(fd_in, fd_out, fd_core, first_stage, executable):
     set_modules()
     set_stdio()
     sys.meta_path.insert(0, importer)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     getattr(sys, 'setswitchinterval', lambda seconds: None)(.0005)
     router.send(router.parent, router.hello, hello())
     _thread.start_new_thread(broker, ())
     if 'logging' in sys.modules:  # a sitecustomize has imported it
         importer.start()
     run_calls()
-    try:
-        exits = sys.modules.get('atexit')
-        getattr(exits, '_run_exitfuncs', getattr(sys, 'exitfunc', int))()
-        for file in sys.stdout, sys.stderr:
-            file.flush()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    for leave in getattr(sys.modules.get('atexit'), '_run_exitfuncs', getattr(sys, 'exitfunc', int)), flush:
+        try:
+            leave()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
     router.main_left = True
     router.wake()
     router.called.acquire()
