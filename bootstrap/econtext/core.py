@@ -345,7 +345,7 @@ class Stream(object):
                 self.refuse(data[start:], 'a frame was forged, replayed or reordered: its MAC does not match')
             frames.append((dst, src, auth, handle, reply_to, body[24:]))
             start = end
-        self.rest = data[start:] or b''  # of a large frame nothing is left, and that as a memoryview
+        self.rest = data[start:] if start < len(data) else b''
         return frames
 
     def refuse(self, data, reason):
