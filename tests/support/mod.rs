@@ -1,7 +1,9 @@
 //! What the tests of whole runs share. Used as `mod support;`.
 //!
 //! - [`isolated`] runs a test's body in a process of its own, and fails if it leaves anything behind;
-//! - [`for_each_python`] finds the interpreters of this machine;
+//! - [`for_each_python`] finds the interpreters of this machine, [`for_each_kind_of_python`] those of
+//!   them that make a difference;
+//! - [`Log`] keeps what a router logs;
 //! - [`leave_out`] says aloud what cannot be tested here;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
 //!
@@ -11,6 +13,7 @@
 mod isolated;
 mod leaks;
 mod left_out;
+mod log;
 mod processes;
 mod python;
 mod surroundings;
@@ -18,6 +21,7 @@ mod surroundings;
 pub use isolated::{isolated, isolated_report};
 pub use leaks::Leaks;
 pub use left_out::leave_out;
+pub use log::Log;
 pub use processes::descendants;
-pub use python::{Python, for_each_python, interpreters};
+pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters};
 pub use surroundings::{TempDir, environment};

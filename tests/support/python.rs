@@ -26,7 +26,23 @@ impl fmt::Display for Python {
 }
 
 /// Calls `body` for each interpreter found, oldest first; a failure says which it was.
-pub fn for_each_python(mut body: impl FnMut(&Python)) {
+pub fn for_each_python(body: impl FnMut(&Python)) {
+    for_each(interpreters(), body);
+}
+
+/// As [`for_each_python`], for the oldest and the newest of Python 2 and 3, and PyPy.
+pub fn for_each_kind_of_python(body: impl FnMut(&Python)) {
+    let all = interpreters();
+    let kind = |python: &Python| (python.name.starts_with("pypy"), python.version.0);
+    // In order, so the first and the last of each kind are beside another kind.
+    let is_outermost = |&at: &usize| {
+        let differs = |other: Option<&Python>| other.map(kind) != Some(kind(&all[at]));
+        differs(at.checked_sub(1).map(|before| &all[before])) || differs(all.get(at + 1))
+    };
+    for_each((0..all.len()).filter(is_outermost).map(|at| &all[at]), body);
+}
+
+fn for_each<'a>(pythons: impl IntoIterator<Item = &'a Python>, mut body: impl FnMut(&Python)) {
     struct Names<'a>(&'a Python);
     impl Drop for Names<'_> {
         fn drop(&mut self) {
@@ -35,7 +51,7 @@ pub fn for_each_python(mut body: impl FnMut(&Python)) {
             }
         }
     }
-    for python in interpreters() {
+    for python in pythons {
         let _names = Names(python);
         body(python);
     }
