@@ -3,7 +3,7 @@
 //! - [`isolated`] runs a test's body in a process of its own, and fails if it leaves anything behind;
 //! - [`for_each_python`] finds the interpreters of this machine, [`for_each_kind_of_python`] those of
 //!   them that make a difference;
-//! - [`Log`] keeps what a router logs;
+//! - [`Log`] keeps what a router logs; [`script`] and [`mkfifo`] make what a test starts or waits at;
 //! - [`leave_out`] says aloud what cannot be tested here;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
 //!
@@ -15,6 +15,7 @@ mod leaks;
 mod left_out;
 mod log;
 mod processes;
+mod programs;
 mod python;
 mod surroundings;
 
@@ -23,5 +24,6 @@ pub use leaks::Leaks;
 pub use left_out::leave_out;
 pub use log::Log;
 pub use processes::descendants;
+pub use programs::{mkfifo, program, script};
 pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters};
 pub use surroundings::{TempDir, environment};
