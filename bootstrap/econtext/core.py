@@ -64,7 +64,7 @@ except ImportError:
 
 GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE = 100, 101, 102, 106, 107
 DEBUG, WARNING, ERROR = 10, 30, 40
-HOOKED = 'logging', 'linecache'  # local modules that econtext.importer takes over once they are imported
+HOOKED = set(['logging', 'linecache'])  # local modules that econtext.importer takes over once they are imported
 HEADER = Struct('>6L')  # length, dst, src, auth, handle, reply_to; the MAC stands before it
 NUMBER = Struct('>Q')
 LARGE = 65536  # bytes of a frame that is read in place, and of text that is cut
@@ -142,7 +142,7 @@ def text(value):
             return text_type(value)
         except UnicodeError:  # 2.7: an object whose str() is not ASCII
             return str(value).decode('utf-8', 'replace')
-    except Exception:
+    except:  # its class may raise SystemExit, too
         return text_type('<unprintable %s object>' % type(value).__name__)
 
 

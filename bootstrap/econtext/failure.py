@@ -17,7 +17,7 @@ def describe(kind, value, tb, prefix):
         message = '%s... (%d more characters)' % (message[:TEXT], len(message) - TEXT)
     try:
         lines = text(''.join(format_exception(kind, value, tb)))
-    except Exception:
+    except BaseException:  # a class may do anything in its str()
         lines = text('(no traceback: %s)\n' % text(sys.exc_info()[1]))
     if len(lines) > TEXT:
         lines = '%s\n... (%d characters left out)\n%s' % (

@@ -13,7 +13,8 @@ class Server(object):
 
     def __init__(self, finder):
         self.finder, self.paths, self.lent = finder, {}, {}
-        self.hooks = {'logging': take_logging, 'linecache': self.take_linecache}
+        self.hooks = {'logging': take_logging, 'linecache': self.take_linecache, 'threading': take_threading}
+        core.HOOKED.update(self.hooks)
         for name in self.hooks:
             if name in sys.modules:
                 self.hooks[name](sys.modules[name])
@@ -137,6 +138,18 @@ class Server(object):
             linecache.cache[filename] = len(source), None, source.splitlines(True), filename
             return linecache.cache[filename][2]
         linecache.updatecache = updatecache
+
+
+def take_threading(threading):
+    """Have what threads raise printed by Python code: the C code of 3.8 to 3.12 finds no served source."""
+    def excepthook(args):
+        if args.exc_type is not SystemExit:
+            import traceback
+            lines = traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+            sys.stderr.write('Exception in thread %s:\n%s' % (getattr(args.thread, 'name', '?'), ''.join(lines)))
+
+    if hasattr(threading, 'excepthook'):
+        threading.excepthook = excepthook
 
 
 def take_logging(logging):
