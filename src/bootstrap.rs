@@ -166,9 +166,13 @@ fn put_int(pickle: &mut Vec<u8>, number: u32) {
 /// Why a start ended with this exit status, as one line without the candidates' own words; `None` where
 /// the status is not one of ours.
 ///
-/// `printed` is what came on stderr: the search prints one line that says how each candidate fared.
+/// `printed` is what came on stderr: the first stage prints a line that says what failed, the search one
+/// that says how each candidate fared.
 pub(crate) fn exit_reason(code: i32, printed: &str, candidates: &[OsString]) -> Option<String> {
-    Some(match code {
+    let words = printed.lines().rev().find_map(|line| line.trim().strip_prefix("econtext: "));
+    let reason = match code {
+        NO_CANDIDATE => return Some(no_candidate(words.unwrap_or(""), candidates)),
+        TOO_OLD => return Some(too_old(words.unwrap_or(""), candidates)),
         FORK_FAILED => "the first stage could not fork, or make a pipe".to_owned(),
         EXEC_FAILED => "the interpreter could not be executed a second time".to_owned(),
         CORE_DAMAGED => {
@@ -176,16 +180,21 @@ pub(crate) fn exit_reason(code: i32, printed: &str, candidates: &[OsString]) -> 
         }
         LOADER_EOF => "the stream ended inside the first stage".to_owned(),
         CORE_EOF => "the stream ended inside the core or the configuration".to_owned(),
-        NO_CANDIDATE => no_candidate(printed, candidates),
-        TOO_OLD => format!("{} is too old ({NEEDED})", names(candidates)),
         _ => return None,
-    })
+    };
+    Some(words.map_or(reason.clone(), |words| format!("{reason}: {words}")))
+}
+
+/// The words for the line `econtext: Python 3.5 is too old`.
+fn too_old(line: &str, candidates: &[OsString]) -> String {
+    match line.strip_suffix(" is too old") {
+        Some(version) => format!("{} is {version}, which is too old ({NEEDED})", names(candidates)),
+        None => format!("{} is too old ({NEEDED})", names(candidates)),
+    }
 }
 
 /// The words for the line `econtext: python3:98 python:127` of the search.
-fn no_candidate(printed: &str, candidates: &[OsString]) -> String {
-    let line =
-        printed.lines().rev().find_map(|line| line.trim().strip_prefix("econtext: ")).unwrap_or("");
+fn no_candidate(line: &str, candidates: &[OsString]) -> String {
     // Names may hold blanks, so each is looked up rather than split off.
     let mut rest = line;
     let (mut missing, mut forbidden, mut old, mut broken) = (vec![], vec![], vec![], vec![]);

@@ -144,7 +144,7 @@ pub(crate) struct Link {
     handshake: Handshake,
     decoder: Decoder,
     candidates: Vec<OsString>,
-    /// The end of what came on stderr while the child was starting.
+    /// The end of what came on stderr.
     printed: Tail,
     phase: Phase,
     deadline: Option<Instant>,
@@ -199,7 +199,7 @@ impl Link {
             candidates: parts.candidates,
             printed: Tail::default(),
             phase: Phase::Starting,
-            deadline: Some(Instant::now() + parts.connect_timeout),
+            deadline: Instant::now().checked_add(parts.connect_timeout),
             connect_timeout: parts.connect_timeout,
             grace: parts.grace,
             writing: false,
@@ -257,10 +257,13 @@ impl Link {
             match sys::read(stderr.as_fd(), &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(0) | Err(_) => self.stderr = None,
-                Ok(count) if self.handshake.stage() == Stage::Connected => {
-                    events.printed(&self.peer, &buffer[..count]);
+                Ok(count) => {
+                    // Also of a child that is up: how it ended may be the last that it says.
+                    self.printed.push(&buffer[..count]);
+                    if self.handshake.stage() == Stage::Connected {
+                        events.printed(&self.peer, &buffer[..count]);
+                    }
                 }
-                Ok(count) => self.printed.push(&buffer[..count]),
             }
         }
     }
@@ -310,7 +313,8 @@ impl Link {
                 self.end.get_or_insert(end);
                 self.peer.send_shutdown();
                 self.writing = true;
-                (self.phase, self.deadline) = (Phase::Leaving, Some(Instant::now() + self.grace));
+                (self.phase, self.deadline) =
+                    (Phase::Leaving, Instant::now().checked_add(self.grace));
             }
             Phase::Leaving | Phase::LastWords | Phase::Terminated | Phase::Killed => {}
         }
@@ -330,7 +334,11 @@ impl Link {
     fn expire(&mut self) {
         match self.phase {
             Phase::Starting => {
-                self.cause = Some(format!("no answer within {:?}", self.connect_timeout));
+                let mut cause = format!("no answer within {:?}", self.connect_timeout);
+                if let Err(error) = self.decoder.finish() {
+                    cause += &format!("; {error}");
+                }
+                self.cause = Some(cause);
                 self.handshake.finish();
                 self.close_stream();
                 self.terminate();
@@ -399,7 +407,10 @@ impl Link {
         if stage == Stage::Connected {
             let reason = match (&self.cause, status) {
                 (Some(cause), _) => cause.clone(),
-                (None, Some(status)) => format!("the child ended: {status}"),
+                (None, Some(status)) => match self.last_words() {
+                    Some(words) => format!("the child ended: {status}; it said: {words}"),
+                    None => format!("the child ended: {status}"),
+                },
                 (None, None) => "the stream ended".into(),
             };
             return End::Lost(reason);
@@ -413,15 +424,27 @@ impl Link {
             }
             _ => None,
         };
-        // The first stage's own line has become the reason.
-        let printed = printed.lines().filter(|line| !line.starts_with("econtext: "));
+        // Where there is a reason, it has our own line in it.
+        let is_told = |line: &&str| known.is_some() && line.starts_with("econtext: ");
+        let printed = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
         End::Failed(Arc::new(ConnectError {
             context: self.peer.name().into(),
             stage,
-            reason: self.cause.clone().or(known).unwrap_or_else(|| "the stream ended".into()),
-            printed: printed.collect::<Vec<_>>().join("\n"),
+            reason: self.cause.clone().or(known).unwrap_or_else(|| match status {
+                Some(_) => "the process ended".into(),
+                None => "the stream ended".into(),
+            }),
+            printed,
             status,
         }))
+    }
+
+    /// The last line on stderr, where it is the core's own.
+    fn last_words(&self) -> Option<String> {
+        let printed = self.printed.text();
+        let words = printed.lines().next_back()?.strip_prefix("econtext: ")?;
+        let name = format!("{}: ", self.peer.name());
+        Some(words.strip_prefix(&name).unwrap_or(words).into())
     }
 
     /// Ends a child that no broker will look after.

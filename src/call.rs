@@ -14,7 +14,7 @@ use crate::pickle;
 use crate::router::CALL_FUNCTION;
 use crate::select::{Next, Pull, Source};
 use crate::stream::{Patience, Refused};
-use crate::{Error, FromValue, Result, ToArgs, ToValue, Value};
+use crate::{CallError, Error, FromValue, Result, ToArgs, ToValue, Value};
 
 /// What a reply handle leads to.
 pub(crate) struct Answer {
@@ -84,21 +84,34 @@ impl<T: FromValue> Pending<T> {
         self.mailbox.end(End::Closed(Some(format!("the answer to the {} was taken", self.what))));
         let value =
             pickle::decode(&item.data, self.context.limits()).map_err(|error| Error::Convert {
-                wanted: "a result".into(),
-                found: format!("what cannot be read: {error}"),
+                wanted: "a value".into(),
+                found: format!("what cannot be read ({error}) {}", self.source()),
             })?;
         match value {
-            Value::Error(error) => Err(Error::Call(Arc::new(error))),
+            Value::Error(error) => {
+                let (context, what) = (self.context.name().into(), self.what.clone());
+                Err(Error::Call(Arc::new(CallError { context, what, ..error })))
+            }
             Value::Dead(reason) => {
                 let reason = reason.unwrap_or_else(|| "it is shutting down".into());
                 Err(End::Lost(reason).error(self.context.name(), &self.what))
             }
-            value => T::from_value(value, &self.context),
+            value => T::from_value(value, &self.context).map_err(|error| match error {
+                Error::Convert { wanted, found } => {
+                    Error::Convert { wanted, found: format!("{found} {}", self.source()) }
+                }
+                other => other,
+            }),
         }
     }
 }
 
 impl<T> Pending<T> {
+    /// Where a value is from, for errors.
+    fn source(&self) -> String {
+        format!("from the {} in {}", self.what, self.context)
+    }
+
     /// The context that was called.
     pub fn context(&self) -> &Context {
         &self.context

@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::text::escape;
+
 /// `std::result::Result` with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -59,19 +61,20 @@ pub enum Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Connect(error) => error.fmt(f),
-            Error::Call(error) => error.fmt(f),
+        let line = match self {
+            Error::Connect(error) => return error.fmt(f),
+            Error::Call(error) => return error.fmt(f),
             Error::Disconnected { context, what, reason } => {
-                write!(f, "{context}: {what}: disconnected: {reason}")
+                format!("{context}: {what}: disconnected: {reason}")
             }
-            Error::Closed { reason: Some(reason) } => write!(f, "channel closed: {reason}"),
-            Error::Closed { reason: None } => write!(f, "channel closed"),
-            Error::TimedOut { what, after } => write!(f, "{what}: no answer within {after:?}"),
-            Error::Send { what, reason } => write!(f, "{what}: {reason}"),
-            Error::Convert { wanted, found } => write!(f, "expected {wanted}, got {found}"),
-            Error::Shutdown => write!(f, "the router has been shut down"),
-        }
+            Error::Closed { reason: Some(reason) } => format!("channel closed: {reason}"),
+            Error::Closed { reason: None } => "channel closed".into(),
+            Error::TimedOut { what, after } => format!("{what}: no answer within {after:?}"),
+            Error::Send { what, reason } => format!("{what}: {reason}"),
+            Error::Convert { wanted, found } => format!("expected {wanted}, got {found}"),
+            Error::Shutdown => "the router has been shut down".into(),
+        };
+        write_line(f, &line)
     }
 }
 
@@ -104,19 +107,29 @@ pub struct ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.context, self.stage, self.reason)?;
+        let mut line = format!("{}: {}: {}", self.context, self.stage, self.reason);
         if let Some(status) = self.status {
-            write!(f, " ({status})")?;
+            line += &format!(" ({status})");
         }
         // The last line is where programs say what is wrong; the rest is in the field.
-        if let Some(line) = self.printed.lines().rev().find(|line| !line.trim().is_empty()) {
-            write!(f, "; it printed: {}", line.trim())?;
+        if let Some(last) = self.printed.lines().rev().find(|line| !line.trim().is_empty()) {
+            line += &format!("; it printed: {}", last.trim());
         }
-        Ok(())
+        write_line(f, &line)
     }
 }
 
 impl std::error::Error for ConnectError {}
+
+/// Writes what may be in the words of the remote side: as one line, of a sensible length, that does
+/// nothing to a terminal.
+fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    const SHOWN_CHARACTERS: usize = 1000;
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((cut, _)) => write!(f, "{}...", escape(&text[..cut])),
+        None => f.write_str(&escape(text)),
+    }
+}
 
 /// How far the start of a child has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,6 +185,10 @@ impl fmt::Display for ExitStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallError {
+    /// The name of the context; empty where the exception came as a value, say out of a channel.
+    pub context: String,
+    /// What raised, say ``call of os:remove``; empty likewise.
+    pub what: String,
     /// The class of the exception, with its module unless it is a built-in one: `ValueError`,
     /// `subprocess.CalledProcessError`.
     pub class: String,
@@ -184,12 +201,12 @@ pub struct CallError {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = self.message.lines().next().unwrap_or_default();
-        f.write_str(&self.class)?;
-        if !message.is_empty() {
-            write!(f, ": {message}")?;
-        }
-        Ok(())
+        let message = self.message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let parts = [&self.context, &self.what, &self.class, message.trim()];
+        write_line(
+            f,
+            &parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "),
+        )
     }
 }
 

@@ -71,6 +71,9 @@ pub(crate) struct Settings {
 /// How many bytes of a frame are signed on streams of our own; see PROTOCOL in the module `wire`.
 const PROTECT_BYTES: usize = 64 << 10;
 
+/// Beyond it a child's poll(2), which takes milliseconds, would be out of range.
+const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
+
 impl RouterBuilder {
     /// What children log: records below this level stay there. Default: [`Level::Info`], the level of
     /// what they print.
@@ -87,9 +90,10 @@ impl RouterBuilder {
     }
 
     /// The largest message, in bytes, in either direction. Default: 128 MiB. A larger one is refused
-    /// where it is made; a child that announces one all the same is disconnected.
+    /// where it is made; a child that announces one all the same is disconnected. At least 1 MiB, which
+    /// holds every message of the library's own (log lines, exceptions).
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_message_bytes = bytes.clamp(1024, u32::MAX as usize);
+        self.settings.max_message_bytes = bytes.clamp(1 << 20, u32::MAX as usize);
         self
     }
 
@@ -358,7 +362,7 @@ impl Master {
             max_message_bytes: u32::try_from(settings.max_message_bytes).unwrap_or(u32::MAX),
             protect_bytes: PROTECT_BYTES as u32,
             window_bytes: u32::try_from(settings.channel_window_bytes).unwrap_or(u32::MAX),
-            grace_ms: u32::try_from(settings.grace.as_millis()).unwrap_or(u32::MAX),
+            grace_ms: settings.grace.min(LONGEST_GRACE).as_millis() as u32,
             hello_handle,
             unidirectional: settings.unidirectional,
             has_main: self.modules.has_main(),

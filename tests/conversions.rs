@@ -105,7 +105,10 @@ fn floats_come_back_to_the_bit() {
             // An int is a float, where one is wanted; a float is no int.
             assert_eq!(context.call::<f64>("echo:echo", (3,)).unwrap(), 3.0);
             let error = context.call::<i64>("echo:echo", (3.0,)).unwrap_err();
-            assert_eq!(error.to_string(), "expected i64, got float 3.0");
+            assert_eq!(
+                error.to_string(),
+                format!("expected i64, got float 3.0 from the call of echo:echo in {context}")
+            );
         });
     });
 }

@@ -50,16 +50,25 @@ impl std::error::Error for WireError {}
 
 /// The text at the beginning of `bytes`, where a frame should begin; `None` if it is not likely text.
 ///
-/// Asked only of bytes that are not a good frame, which begin with a MAC and so look random: a line of
-/// text, or this many characters of one, come up by chance in less than 3 of 1,000.
+/// Asked only of bytes that are not a good frame, which begin with a MAC and so look random: what is taken
+/// for text comes up by chance in less than 1 of 10,000.
 pub(super) fn leading_text(bytes: &[u8]) -> Option<String> {
-    const LIKELY_TEXT_BYTES: usize = 8;
+    const LIKELY_LINE_BYTES: usize = 6;
+    const LIKELY_TEXT_BYTES: usize = 12;
     let head = &bytes[..bytes.len().min(QUOTED_BYTES)];
     let valid = head.utf8_chunks().next()?.valid();
     let end = valid.find(|char: char| char.is_control() && !in_printed_text(char));
     let text = &valid[..end.unwrap_or(valid.len())];
-    let is_line = text.find('\n').is_some_and(|at| at > 0);
-    (is_line || text.len() >= LIKELY_TEXT_BYTES).then(|| text.to_string())
+    if text.len() == head.len() {
+        // All of it: a short line will do.
+        let is_text = text.len() >= LIKELY_TEXT_BYTES || text.ends_with('\n');
+        return is_text.then(|| text.to_string());
+    }
+    match text.rfind('\n') {
+        // A frame may follow, whose first bytes happen to look like text.
+        Some(at) if at >= LIKELY_LINE_BYTES => Some(text[..=at].to_string()),
+        _ => (text.len() >= LIKELY_TEXT_BYTES).then(|| text.to_string()),
+    }
 }
 
 /// How much of a stray text is told.

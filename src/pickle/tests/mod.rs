@@ -56,6 +56,8 @@ fn samples() -> Vec<Value> {
         Value::Dead(None),
         Value::Dead(Some("gone".into())),
         Value::Error(CallError {
+            context: String::new(),
+            what: String::new(),
             class: "ValueError".into(),
             message: "x".into(),
             traceback: "Traceback\n".into(),
