@@ -213,6 +213,9 @@ fn no_candidate(line: &str, candidates: &[OsString]) -> String {
         }
     }
     let mut parts = vec![];
+    if candidates.is_empty() {
+        parts.push("there are no candidates".into());
+    }
     match &missing[..] {
         [] => {}
         [name] => parts.push(format!("{name} not found")),

@@ -425,7 +425,7 @@ impl Link {
             _ => None,
         };
         // Where there is a reason, it has our own line in it.
-        let is_told = |line: &&str| known.is_some() && line.starts_with("econtext: ");
+        let is_told = |line: &&str| known.is_some() && line.starts_with("econtext:");
         let printed = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
         End::Failed(Arc::new(ConnectError {
             context: self.peer.name().into(),

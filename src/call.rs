@@ -332,7 +332,10 @@ impl Call {
         let Call { context, what, data, held } = self;
         match context.peer().send(CALL_FUNCTION, 0, data, Patience::Until(None)) {
             Ok(()) => {}
-            Err(Refused::Ended(end)) => return Err(end.error(context.name(), &what)),
+            Err(Refused::Ended(end)) => {
+                held.into_iter().for_each(|sender| sender.lost(&end));
+                return Err(end.error(context.name(), &what));
+            }
             Err(Refused::TimedOut) => unreachable!("there is no deadline"),
         }
         // Nobody says when the call is over: its senders live as long as the context.

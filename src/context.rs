@@ -106,6 +106,11 @@ impl Context {
         }
     }
 
+    /// The message of a call. The arguments are gone then: the call alone has their senders.
+    fn encode(&self, target: &str, args: impl ToArgs) -> Result<Call> {
+        Call::encode(self, target, &args, &[])
+    }
+
     fn end_error(&self, end: &End) -> Error {
         end.error(self.name(), "connecting")
     }
@@ -120,7 +125,7 @@ impl Context {
     /// with the result, with [`Error::Call`] when the function raised, with [`Error::Disconnected`] or
     /// [`Error::Connect`] when the context ended, or with [`Error::Shutdown`].
     pub fn call<T: FromValue>(&self, target: &str, args: impl ToArgs) -> Result<T> {
-        Call::encode(self, target, &args, &[])?.wait(None)
+        self.encode(target, args)?.wait(None)
     }
 
     /// The same, for this long at most: then [`Error::TimedOut`]. The function runs on, later calls queue
@@ -131,7 +136,7 @@ impl Context {
         target: &str,
         args: impl ToArgs,
     ) -> Result<T> {
-        Call::encode(self, target, &args, &[])?.wait(Some(timeout))
+        self.encode(target, args)?.wait(Some(timeout))
     }
 
     /// Calls a function and does not wait: the result is asked for later. Errs at once only for arguments
@@ -139,12 +144,12 @@ impl Context {
     ///
     /// While more than 16 MiB are queued for a context that is up, it waits for room all the same.
     pub fn call_async<T: FromValue>(&self, target: &str, args: impl ToArgs) -> Result<Pending<T>> {
-        Call::encode(self, target, &args, &[])?.send(Limit::new(None))
+        self.encode(target, args)?.send(Limit::new(None))
     }
 
     /// Calls a function whose result nobody wants; an exception goes to the log.
     pub fn call_no_reply(&self, target: &str, args: impl ToArgs) -> Result<()> {
-        Call::encode(self, target, &args, &[])?.send_no_reply()
+        self.encode(target, args)?.send_no_reply()
     }
 
     /// A call with keyword arguments or options.

@@ -898,12 +898,12 @@ def main(fd_in, fd_out, fd_core, first_stage, executable):
     gifts = {'context': Context(router.id, router.name), 'router': router, 'external_context': sys.modules['__main__']}
     router.handlers[LOAD_MODULE] = importer.on_module, router.parents
     set_modules()
+    router.send(router.parent, router.hello, hello())  # what fails up to here is still said on the real stderr
     set_stdio()
     sys.meta_path.insert(0, importer)
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     getattr(sys, 'setswitchinterval', lambda seconds: None)(.0005)
-    router.send(router.parent, router.hello, hello())
     _thread.start_new_thread(broker, ())
     if 'logging' in sys.modules:  # a sitecustomize has imported it
         importer.start()
