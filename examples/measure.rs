@@ -33,6 +33,8 @@ fn main() -> econtext::Result<()> {
     );
 
     let context = router.connect(local())?;
+    report("memory of a child (PSS), kB", pss(context.info()?.pid));
+    report("memory of the master with one context, kB", memory("self"));
     let close = median(11, || {
         let context = router.connect(local()).expect("a local context");
         let begin = Instant::now();
@@ -40,6 +42,20 @@ fn main() -> econtext::Result<()> {
         begin.elapsed()
     });
     report("close of a context", ms(close));
+
+    let begin = Instant::now();
+    let contexts: Vec<_> = (0..100).map(|_| router.start(local())).collect();
+    let replies: Vec<_> = contexts.iter().map(|it| it.call_async::<u32>("os:getpid", ())).collect();
+    for reply in replies {
+        reply?.get()?;
+    }
+    let hundred = begin.elapsed();
+    report("100 contexts at once, connect and call", ms(hundred));
+    report("memory of the master with 101 contexts, kB", memory("self"));
+    report("its threads", fs::read_dir("/proc/self/task").map_or(0, |it| it.count()));
+    for context in contexts {
+        context.shutdown()?;
+    }
 
     let call = median(11, || {
         let begin = Instant::now();
@@ -59,20 +75,6 @@ fn main() -> econtext::Result<()> {
         begin.elapsed()
     });
     report("calls issued without waiting, a second", (20_000.0 / queued.as_secs_f64()).round());
-
-    report("memory of a child (PSS), kB", pss(context.info()?.pid));
-    report("memory of the master with one context, kB", memory("self"));
-    let begin = Instant::now();
-    let contexts: Vec<_> = (0..100).map(|_| router.start(local())).collect();
-    let replies: Vec<_> = contexts.iter().map(|it| it.call_async::<u32>("os:getpid", ())).collect();
-    for reply in replies {
-        reply?.get()?;
-    }
-    let hundred = begin.elapsed();
-    report("100 contexts at once, connect and call", ms(hundred));
-    report("memory of the master with 101 contexts, kB", memory("self"));
-    report("its threads", fs::read_dir("/proc/self/task").map_or(0, |it| it.count()));
-    drop(contexts);
 
     let block = vec![7u8; 4 << 20];
     let rate = |took: Duration| 64.0 * 4.194304 / took.as_secs_f64();

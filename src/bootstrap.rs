@@ -195,6 +195,9 @@ fn too_old(line: &str, candidates: &[OsString]) -> String {
 
 /// The words for the line `econtext: python3:98 python:127` of the search.
 fn no_candidate(line: &str, candidates: &[OsString]) -> String {
+    if candidates.is_empty() {
+        return "there is no candidate to try".to_owned();
+    }
     // Names may hold blanks, so each is looked up rather than split off.
     let mut rest = line;
     let (mut missing, mut forbidden, mut old, mut broken) = (vec![], vec![], vec![], vec![]);
@@ -213,9 +216,6 @@ fn no_candidate(line: &str, candidates: &[OsString]) -> String {
         }
     }
     let mut parts = vec![];
-    if candidates.is_empty() {
-        parts.push("there are no candidates".into());
-    }
     match &missing[..] {
         [] => {}
         [name] => parts.push(format!("{name} not found")),
@@ -356,6 +356,7 @@ mod tests {
             "py not found; my py may not be executed; python does not work (exit status 1)"
         );
         assert_eq!(reason("", &["a", "b"]), "none of a, b found");
+        assert_eq!(reason("econtext:\n", &[]), "there is no candidate to try");
     }
 
     #[test]

@@ -82,16 +82,19 @@ impl<T: FromValue> Pending<T> {
     fn convert(&self, item: Item) -> Result<T> {
         // There is one answer: who asks again is told so instead of waiting for ever.
         self.mailbox.end(End::Closed(Some(format!("the answer to the {} was taken", self.what))));
-        let value =
-            pickle::decode(&item.data, self.context.limits()).map_err(|error| Error::Convert {
+        let value = pickle::decode_owned(item.data, self.context.limits()).map_err(|error| {
+            Error::Convert {
                 wanted: "a value".into(),
                 found: format!("what cannot be read ({error}) {}", self.source()),
-            })?;
+            }
+        })?;
         match value {
             Value::Error(error) => {
                 let (context, what) = (self.context.name().into(), self.what.clone());
                 Err(Error::Call(Arc::new(CallError { context, what, ..error })))
             }
+            // A child that leaves with its router answers thus what it has not begun.
+            Value::Dead(_) if self.context.master().is_down() => Err(Error::Shutdown),
             Value::Dead(reason) => {
                 let reason = reason.unwrap_or_else(|| "it is shutting down".into());
                 Err(End::Lost(reason).error(self.context.name(), &self.what))

@@ -5,7 +5,7 @@
 //! in total whenever more than a quarter of the window is not granted yet, and a frame above three
 //! quarters goes when no more than a quarter is outstanding: so nobody waits for a last crumb of credit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
@@ -47,7 +47,8 @@ pub(crate) fn channel<T>(master: &Arc<Master>) -> (Sender<T>, Receiver<T>) {
         rx.mailbox.end(End::Shutdown);
     }
     let limit = master.settings.max_message_bytes;
-    let tx = Arc::new(Tx { limit, end: TxEnd::Here { handle: rx.handle, mailbox, window } });
+    let end = TxEnd::Here { handle: rx.handle, rx: Arc::downgrade(&rx), mailbox, window };
+    let tx = Arc::new(Tx { limit, end });
     *rx.tx.lock().expect("held for a look-up only") = Arc::downgrade(&tx);
     (Sender::new(tx), Receiver { master: master.clone(), rx, item: PhantomData })
 }
@@ -63,10 +64,12 @@ pub(crate) fn find_sender(master: &Master, context: u32, handle: u32) -> Option<
     if context != MASTER {
         return master.senders().get(&(context, handle)).and_then(Weak::upgrade);
     }
-    match master.routes().target(handle) {
-        Some(Target::Channel(channel)) => channel.rx.upgrade()?.sender(),
-        _ => None,
-    }
+    let rx = match master.routes().target(handle)? {
+        Target::Channel(channel) => channel.rx.clone(),
+        _ => return None,
+    };
+    // Not under the lock of the routes: this may turn out to be the last reference.
+    rx.upgrade()?.sender()
 }
 
 /// What a receiver's handle leads to.
@@ -78,7 +81,12 @@ pub(crate) struct ChannelTarget {
 
 impl ChannelTarget {
     pub(crate) fn arrived(&self, item: Item) {
-        self.mailbox.push(item);
+        let sender = (item.from, item.control);
+        if !self.mailbox.push(item) {
+            if let Some(rx) = self.rx.upgrade() {
+                rx.tell([sender], &None);
+            }
+        }
     }
 
     pub(crate) fn end(&self, end: &End) {
@@ -106,9 +114,10 @@ impl Rx {
     /// Turns an item into its value, and pays for it; `None`: it was the end, which is in the mailbox.
     fn open(&self, item: Item) -> Option<Result<Value>> {
         self.consumed(&item);
-        match pickle::decode(&item.data, &self.limits) {
+        match pickle::decode_owned(item.data, &self.limits) {
             Ok(Value::Dead(reason)) => {
-                self.mailbox.end(End::Closed(reason));
+                self.mailbox.end_by_item(End::Closed(reason.clone()));
+                self.close(reason);
                 None
             }
             Ok(value) => Some(Ok(value)),
@@ -136,17 +145,40 @@ impl Rx {
         }
     }
 
-    /// Tells every sender that nobody receives any more.
+    /// Ends the channel from this side: what was not received is dropped, and the senders are told.
     fn close(&self, reason: Option<String>) {
+        let senders = self.senders();
+        self.mailbox.abandon(End::Closed(reason.clone()));
+        self.tell(senders, &reason);
+    }
+
+    /// The senders here are gone, or one has closed the channel: what has arrived can still be received,
+    /// and senders elsewhere are told.
+    fn end(&self, end: End) {
+        let reason = match &end {
+            End::Closed(reason) => reason.clone(),
+            End::Lost(reason) => Some(reason.clone()),
+            End::Failed(_) | End::Shutdown => None,
+        };
+        let senders = self.senders();
+        self.mailbox.end(end);
+        self.tell(senders, &reason);
+    }
+
+    /// Those who have sent something. Nothing is accepted any more: who sends from now on is refused.
+    fn senders(&self) -> HashSet<(u32, u32)> {
+        if let Some(master) = self.master.upgrade() {
+            master.routes().remove_handle(self.handle);
+        }
+        // Those whose items were never looked at wait for credit, too.
+        let mut senders = HashSet::from_iter(self.mailbox.creditors());
+        senders.extend(self.granted.lock().expect("held for a sum only").keys());
+        senders
+    }
+
+    fn tell(&self, senders: impl IntoIterator<Item = (u32, u32)>, reason: &Option<String>) {
         let Some(master) = self.master.upgrade() else { return };
-        master.routes().remove_handle(self.handle);
-        // Those who have sent something that was never looked at wait for credit, too.
-        let unread = self.mailbox.abandon(End::Closed(reason.clone()));
-        let mut senders = self.granted.lock().expect("held for a sum only");
-        let unread = unread.iter().map(|item| ((item.from, item.control), (0, 0)));
-        senders.extend(unread.filter(|((_, control), _)| *control != 0));
-        let senders = std::mem::take(&mut *senders);
-        for (context, control) in senders.into_keys() {
+        for (context, control) in senders.into_iter().filter(|(_, control)| *control != 0) {
             master.post(context, control, &Value::Dead(reason.clone()));
         }
     }
@@ -356,7 +388,7 @@ pub(crate) struct Tx {
 
 enum TxEnd {
     /// The receiver is in this program.
-    Here { handle: u32, mailbox: Arc<Mailbox>, window: u64 },
+    Here { handle: u32, rx: Weak<Rx>, mailbox: Arc<Mailbox>, window: u64 },
     /// The receiver is in a context.
     There { master: Weak<Master>, peer: Arc<Peer>, handle: u32, control: u32, credit: Arc<Credit> },
 }
@@ -393,8 +425,10 @@ impl Tx {
     /// The context that had this sender has ended: if it was the last, so has the channel.
     pub(crate) fn lost(self: Arc<Self>, end: &End) {
         if let Some(tx) = Arc::into_inner(self) {
-            if let TxEnd::Here { mailbox, .. } = &tx.end {
-                mailbox.end(end.clone());
+            if let TxEnd::Here { rx, .. } = &tx.end {
+                if let Some(rx) = rx.upgrade() {
+                    rx.end(end.clone());
+                }
             }
         }
     }
@@ -431,7 +465,11 @@ impl Tx {
 
     fn close(&self, reason: Option<String>) {
         match &self.end {
-            TxEnd::Here { mailbox, .. } => mailbox.end(End::Closed(reason)),
+            TxEnd::Here { rx, .. } => {
+                if let Some(rx) = rx.upgrade() {
+                    rx.end(End::Closed(reason));
+                }
+            }
             TxEnd::There { master, peer, handle, credit, .. } => {
                 if credit.close() {
                     if let Some(master) = master.upgrade() {

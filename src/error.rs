@@ -1,19 +1,23 @@
 //! Why an operation failed: which context, which stage, what the remote side printed.
 //!
 //! `Display` of every error is one line a person can act on; what has more lines (a remote traceback,
-//! the printed text) is in the fields.
+//! the printed text) is in the fields. `Debug` of [`Error`] has all of it, since that is what a `main`
+//! that returns an error shows, and what `unwrap` does.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::text::escape;
+use crate::text::{escape, escape_lines};
 
 /// `std::result::Result` with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation on a context failed.
-#[derive(Clone, Debug)]
+///
+/// `Display` is one line. `Debug` is that line, and below it the remote traceback or what the remote side
+/// printed: a `fn main() -> econtext::Result<()>` ends with words for a person.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// The child never came up, or its stream broke before it did.
@@ -75,6 +79,22 @@ impl fmt::Display for Error {
             Error::Shutdown => "the router has been shut down".into(),
         };
         write_line(f, &line)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        match self {
+            Error::Call(error) if !error.traceback.is_empty() => {
+                write!(f, "\n{}", escape_lines(error.traceback.trim_end()))
+            }
+            // One line of it is in the message.
+            Error::Connect(error) if error.printed.trim().contains('\n') => {
+                write!(f, "\nAll that it printed:\n{}", error.printed.trim_end())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -211,3 +231,57 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call_error(message: &str, traceback: &str) -> Error {
+        let [class, message, traceback] = ["ValueError", message, traceback].map(String::from);
+        let (context, what) = Default::default();
+        Error::Call(Arc::new(CallError { context, what, class, message, traceback }))
+    }
+
+    fn connect_error(printed: &str) -> Error {
+        Error::Connect(Arc::new(ConnectError {
+            context: "local.7".into(),
+            stage: Stage::Python,
+            reason: "the stream ended".into(),
+            printed: printed.into(),
+            status: Some(ExitStatus::Code(1)),
+        }))
+    }
+
+    #[test]
+    fn a_main_that_returns_an_error_shows_the_line_and_below_it_the_traceback() {
+        let traceback = "Traceback (most recent call last):\n  File \"t.py\", line 1, in f\nValueError: no\x1b[2J\n";
+        let error = call_error("no", traceback);
+        assert_eq!(error.to_string(), "ValueError: no");
+        assert_eq!(
+            format!("{error:?}"),
+            "ValueError: no\nTraceback (most recent call last):\n  File \"t.py\", line 1, in f\nValueError: no\\x1b[2J"
+        );
+        assert_eq!(format!("{:?}", call_error("no", "")), "ValueError: no");
+    }
+
+    #[test]
+    fn one_line_moves_no_terminals_cursor() {
+        let error = call_error("a\x1b[2J\rb\nc", "");
+        assert_eq!(error.to_string(), "ValueError: a\\x1b[2J\\rb");
+        let error = Error::Closed { reason: Some("a\x1b[2J\nb".into()) };
+        assert_eq!(error.to_string(), "channel closed: a\\x1b[2J\\nb");
+    }
+
+    #[test]
+    fn what_was_printed_is_shown_below_the_line_where_it_has_several() {
+        let line = "local.7: starting Python: the stream ended (exit status 1)";
+        assert_eq!(format!("{:?}", connect_error("")), line);
+        let one = connect_error("not here\n");
+        assert_eq!(format!("{one:?}"), format!("{line}; it printed: not here"));
+        let two = connect_error("Welcome!\nnot here\n");
+        assert_eq!(
+            format!("{two:?}"),
+            format!("{line}; it printed: not here\nAll that it printed:\nWelcome!\nnot here")
+        );
+    }
+}

@@ -30,6 +30,7 @@ pub(crate) struct Helper {
     work: Condvar,
     modules: Modules,
     sink: Mutex<Sink>,
+    level: Level,
     limits: pickle::Limits,
 }
 
@@ -72,12 +73,18 @@ impl Entry {
 }
 
 impl Helper {
-    pub(crate) fn new(modules: Modules, sink: Sink, limits: pickle::Limits) -> Helper {
+    pub(crate) fn new(
+        modules: Modules,
+        sink: Sink,
+        level: Level,
+        limits: pickle::Limits,
+    ) -> Helper {
         Helper {
             state: Mutex::default(),
             work: Condvar::new(),
             modules,
             sink: Mutex::new(sink),
+            level,
             limits,
         }
     }
@@ -146,9 +153,11 @@ impl Helper {
     }
 
     fn serve(self: &Arc<Self>, peer: &Arc<Peer>, request: &[u8]) {
-        if let Err(problem) = crate::modules::serve(&self.modules, peer, request, &self.limits) {
-            self.log(peer, Entry::Own(Level::Error, problem));
-        }
+        crate::modules::serve(&self.modules, peer, request, &self.limits, |level, note| {
+            if level >= self.level {
+                self.log(peer, Entry::Own(level, note));
+            }
+        });
     }
 
     fn show(&self, peer: &Peer, entry: Entry) {

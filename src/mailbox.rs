@@ -50,16 +50,17 @@ impl Mailbox {
         self.state.lock().expect("a mailbox's lock is never held across a panic")
     }
 
-    /// Puts an item in; after the end it is dropped.
-    pub(crate) fn push(&self, item: Item) {
+    /// Puts an item in; after the end it is dropped. Gives whether it is in.
+    pub(crate) fn push(&self, item: Item) -> bool {
         let mut state = self.lock();
         if state.end.is_some() {
-            return;
+            return false;
         }
         state.cost += item.cost;
         state.items.push_back(item);
         self.arrived.notify_one();
         Self::tell(state);
+        true
     }
 
     /// The same for a sender in this program, who waits until no more than `window` is queued (an item
@@ -93,14 +94,27 @@ impl Mailbox {
         }
     }
 
-    /// Ends it from the receiving side; gives back what nobody will read.
-    pub(crate) fn abandon(&self, end: End) -> Vec<Item> {
+    /// Ends it by something that was put in, and so before any end that was noted since.
+    pub(crate) fn end_by_item(&self, end: End) {
+        self.lock().end = None;
+        self.end(end);
+    }
+
+    /// Where credit for what nobody has taken yet is to be granted: contexts and their handles.
+    pub(crate) fn creditors(&self) -> Vec<(u32, u32)> {
+        let state = self.lock();
+        let items = state.items.iter().filter(|item| item.control != 0);
+        items.map(|item| (item.from, item.control)).collect()
+    }
+
+    /// Ends it from the receiving side; drops what nobody will read.
+    pub(crate) fn abandon(&self, end: End) {
         let mut state = self.lock();
-        let items = state.items.drain(..).collect();
+        let unread = std::mem::take(&mut state.items);
         state.cost = 0;
         drop(state);
+        drop(unread);
         self.end(end);
-        items
     }
 
     /// The next item; waits for it until the deadline.
@@ -299,7 +313,9 @@ mod tests {
         let mailbox = Mailbox::default();
         std::thread::scope(|scope| {
             let waiters: Vec<_> = (0..5).map(|_| scope.spawn(|| mailbox.take(soon()))).collect();
-            (0..5).for_each(|n| mailbox.push(item(n)));
+            for n in 0..5 {
+                assert!(mailbox.push(item(n)));
+            }
             let mut taken: Vec<u8> =
                 waiters.into_iter().map(|waiter| waiter.join().unwrap().unwrap().data[0]).collect();
             taken.sort();

@@ -76,7 +76,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 impl RouterBuilder {
     /// What children log: records below this level stay there. Default: [`Level::Info`], the level of
-    /// what they print.
+    /// what they print. With [`Level::Debug`] the library says which modules each child asks for.
     pub fn log_level(mut self, level: Level) -> Self {
         self.settings.log_level = level;
         self
@@ -254,6 +254,7 @@ impl Master {
         let itself = Outgoing::ended(End::Lost("it is the program itself".into()));
         let itself = Arc::new(Peer::new(MASTER, "master".into(), itself, broker.clone()));
         itself.gone(); // There is no process of it to wait for.
+        let level = settings.log_level;
         let master = Master {
             settings,
             limits,
@@ -261,7 +262,7 @@ impl Master {
             routes: Mutex::new(Routes::new()),
             peers: Mutex::new(HashMap::from([(MASTER, itself)])),
             senders: Mutex::default(),
-            helper: Arc::new(Helper::new(modules.clone(), sink, limits)),
+            helper: Arc::new(Helper::new(modules.clone(), sink, level, limits)),
             modules,
             down: AtomicBool::new(false),
         };

@@ -152,7 +152,11 @@ impl<T: Clone> Routes<T> {
             return Verdict::Service(header.handle);
         }
         let Some(entry) = self.handles.get(&header.handle) else {
-            return Verdict::Refuse(format!("no handle {} in context 0", header.handle));
+            let is_receiver = header.handle >= FIRST_RECEIVER_HANDLE && header.reply_to != 0;
+            return Verdict::Refuse(match is_receiver {
+                true => "the receiver is gone".into(),
+                false => format!("no handle {} in context 0", header.handle),
+            });
         };
         if entry.respondent.is_some_and(|id| id != header.src) {
             return Verdict::Refuse(format!(

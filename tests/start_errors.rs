@@ -97,7 +97,7 @@ fn a_search_names_all_candidates_and_how_each_fared() {
         assert_eq!(error, text);
 
         let error = error_of(Local::new().python_candidates([""; 0]));
-        assert_eq!(error, "NAME: starting Python: there are no candidates (exit status 97)");
+        assert_eq!(error, "NAME: starting Python: there is no candidate to try (exit status 97)");
     });
 }
 

@@ -180,13 +180,26 @@ class Queue(object):
 
     def on_message(self, src, auth, reply_to, data):
         with self.lock:
+            late = self.end is not OPEN
             if data is None:
                 self.end = core.router.reason
-            else:
+            elif not late:
                 self.items.append((src, auth, reply_to, data))
                 if reply_to:
                     self.senders.setdefault((src, reply_to), [0, 0])
             self.wake(data is None)
+        if late and reply_to:
+            post(src, reply_to, core.encode_dead(self.end))
+
+    def finish(self, reason):
+        """End it: nothing is received any more, and every sender is told."""
+        with self.lock:
+            self.end = reason
+            self.items.clear()
+            self.wake(True)
+            senders = list(self.senders)
+        for context_id, control in senders:
+            post(context_id, control, core.encode_dead(reason))
 
     def wake(self, all_of_them):
         while self.waiters and (all_of_them or self.items):
@@ -237,17 +250,19 @@ class Receiver(object):
             raise core.ChannelError(queue.end or 'the channel is closed')
         src, auth, reply_to, data = item
         if reply_to:
-            account = queue.senders[src, reply_to]
-            account[0] += 20 + len(data)
-            if account[0] - account[1] > core.router.window // 4:
-                account[1] = account[0]
-                post(src, reply_to, encode(src, account[0]))
+            with queue.lock:
+                account = queue.senders[src, reply_to]
+                account[0] += 20 + len(data)
+                consumed = account[0]
+                due = consumed - account[1] > core.router.window // 4
+                if due:
+                    account[1] = consumed
+            if due:
+                post(src, reply_to, encode(src, consumed))
         value = decode(data, auth)
         if not isinstance(value, core._DEAD):
             return value
-        with queue.lock:
-            queue.end = value.reason
-            queue.wake(True)
+        queue.finish(value.reason)
         return self.get()
 
     def __iter__(self):
@@ -271,10 +286,7 @@ class Receiver(object):
 
 
 def close(queue, handle, reason):
-    if core.router.handlers.pop(handle, None):
-        with queue.lock:
-            queue.end = reason if queue.end is OPEN else queue.end
-            queue.items.clear()
-            queue.wake(True)
-        for context_id, control in list(queue.senders):
-            post(context_id, control, core.encode_dead(reason))
+    if handle in core.router.handlers:
+        queue.finish(reason if queue.end is OPEN else queue.end)
+        # Only now: whoever has sent something has been told the reason.
+        core.router.handlers.pop(handle, None)

@@ -71,8 +71,8 @@ LARGE = 65536  # bytes of a frame that is read in place, and of text that is cut
 QUEUE_BYTES = 1 << 20  # beyond this in the queue, senders wait and output is not read
 TEXT_BYTES = frozenset(bytearray(range(32, 127)) + b'\t\r\n\x1b')
 # No master serves these: the standard library's, and what it imports in vain on this platform.
-NEVER = frozenset('msvcrt _winapi winreg _winreg nt org java builtins __builtin__ thread cPickle cStringIO'
-                  ' StringIO copy_reg'.split()).union(getattr(sys, 'stdlib_module_names', ()))
+NEVER = frozenset('msvcrt _winapi winreg _winreg _wmi nt org java builtins __builtin__ thread cPickle cStringIO'
+                  ' StringIO copy_reg _xmlplus'.split()).union(getattr(sys, 'stdlib_module_names', ()))
 
 
 class StreamError(Exception):
@@ -645,11 +645,12 @@ class Importer(object):
             for name in list(self.waiting):
                 self.answer(name)
 
-    def fetch(self, name):
-        """What the parent has for the module `name`; None if nothing."""
+    def fetch(self, name, again=False):
+        """What the parent has for the module `name`, asked for `again` or not; None if nothing."""
         waiter = [_thread.allocate_lock(), None]
         with self.lock:
-            if name in self.modules or self.closed or _thread.get_ident() == router.stream.broker:  # in a finalizer
+            if name in self.modules and not again or self.closed or os.getpid() != router.stream.pid or (
+                    _thread.get_ident() == router.stream.broker):  # in a finalizer
                 return self.modules.get(name)
             waiter[0].acquire()
             waiters = self.waiting.setdefault(name, [])
@@ -677,7 +678,9 @@ class Importer(object):
         parent, _, child = name.rpartition('.')
         package = sys.modules.get(parent)
         if not package or parent == 'econtext':
-            return name.partition('.')[0] in NEVER
+            name = name.partition('.')[0]
+            local = sys.modules.get(name[1:])  # which has no C half here, if it is not one that is served
+            return name in NEVER or name[0] == '_' and local and getattr(local, '__loader__', None) is not self.server
         if parent in self.modules and getattr(package, '__loader__', None) is self.server:
             return child not in (self.modules[parent][0] or ())
         # A package with a file of its own is local and whole; one without is a namespace, open to all.

@@ -24,11 +24,16 @@ class Server(object):
         if spec and spec.loader:
             self.lent[name], spec.loader = spec.loader, self
             return spec
-        found = self.finder.fetch(name)
+        found = self.find(name)
         if not found:
             return spec
         from importlib.machinery import ModuleSpec
         return ModuleSpec(name, self, origin=found[1], is_package=found[0] is not None)
+
+    def find(self, name):
+        """What is found again after it was executed has failed then, or is reloaded: its source may be another."""
+        known = self.finder.modules.get(name)
+        return self.finder.fetch(name, known and self.paths.get(known[1]) == name)
 
     def create_module(self, spec):
         if spec.name in self.lent:
@@ -52,7 +57,7 @@ class Server(object):
 
     def find_module(self, name, path):
         if name in self.hooks or name == '__main__' or not self.is_local(name, path):
-            if name in self.hooks or not self.finder.refused(name) and self.finder.fetch(name):
+            if name in self.hooks or not self.finder.refused(name) and self.find(name):
                 return self
 
     def is_local(self, name, path):

@@ -1,36 +1,46 @@
 //! The answer to a child's `GET_MODULE`.
 
 use super::{Found, Module, Modules};
-use crate::Value;
 use crate::peer::Peer;
 use crate::pickle;
 use crate::router::LOAD_MODULE;
 use crate::stream::{Patience, Refused};
+use crate::{Level, Value};
 
-/// Answers one request. There is always an answer: a module that cannot be had is answered as such. The
-/// error is for the log as well.
+/// Answers one request. There is always an answer: a module that cannot be had is answered as such. What
+/// there is to say of it is said before the answer leaves, so that the log has it first.
 pub(crate) fn serve(
     modules: &Modules,
     peer: &Peer,
     request: &[u8],
     limits: &pickle::Limits,
-) -> Result<(), String> {
+    say: impl Fn(Level, String),
+) {
     let name = match pickle::decode(request, limits) {
         Ok(Value::Text(name)) => name,
         Ok(Value::Bytes(name)) => String::from_utf8_lossy(&name).into_owned(),
-        Ok(_) | Err(_) => return Err("a request for a module without a name".into()),
+        Ok(_) | Err(_) => return say(Level::Error, "a request for a module without a name".into()),
     };
-    let (message, problem) = match modules.find(&name) {
-        Found::Module(module) => (load_module(module), None),
-        Found::Missing => (missing(name), None),
-        Found::Refused(problem) => (load_module(raising(name, &problem)), Some(problem)),
+    let message = match modules.find(&name) {
+        Found::Module(module) => {
+            let bytes = module.compressed.len();
+            say(Level::Debug, format!("module {name} served: {} ({bytes} bytes)", module.path));
+            load_module(module)
+        }
+        Found::Missing => {
+            say(Level::Debug, format!("module {name} is not served"));
+            missing(name)
+        }
+        Found::Refused(problem) => {
+            say(Level::Error, format!("module {name} cannot be served: {problem}"));
+            load_module(raising(name, &problem))
+        }
     };
-    let data = pickle::encode(&message).map_err(|error| error.to_string())?;
-    match peer.send(LOAD_MODULE, 0, data, Patience::None) {
+    match pickle::encode(&message).map(|data| peer.send(LOAD_MODULE, 0, data, Patience::None)) {
+        Err(error) => say(Level::Error, error.to_string()),
         // Who asked is gone, and everybody knows it.
-        Ok(()) | Err(Refused::Ended(_) | Refused::TimedOut) => {}
+        Ok(Ok(()) | Err(Refused::Ended(_) | Refused::TimedOut)) => {}
     }
-    problem.map_or(Ok(()), Err)
 }
 
 fn load_module(module: Module) -> Value {

@@ -10,9 +10,35 @@ use super::tree::{Kind, Node, NodeId, Object, TOO_MANY_BYTES, TOO_MANY_VALUES, b
 use crate::value::{BigInt, Value};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
-/// The value of a pickle that is all of `data`.
+/// The value of a pickle.
 pub(crate) fn decode(data: &[u8], limits: &Limits) -> Result<Value, DecodeError> {
+    parse(data, limits).map(|parsed| match parsed {
+        Parsed::Value(value) => value,
+        Parsed::Bytes(range) => Value::Bytes(data[range].to_vec()),
+    })
+}
+
+/// The same of a pickle that is not needed any more: one byte string, however large, stays where it is.
+pub(crate) fn decode_owned(mut data: Vec<u8>, limits: &Limits) -> Result<Value, DecodeError> {
+    Ok(match parse(&data, limits)? {
+        Parsed::Value(value) => value,
+        Parsed::Bytes(range) => {
+            data.truncate(range.end);
+            data.drain(..range.start);
+            Value::Bytes(data)
+        }
+    })
+}
+
+enum Parsed {
+    Value(Value),
+    /// The value is a byte string, which is here in the pickle.
+    Bytes(Range<usize>),
+}
+
+fn parse(data: &[u8], limits: &Limits) -> Result<Parsed, DecodeError> {
     let mut machine = Machine {
         data,
         at: 0,
@@ -32,7 +58,12 @@ pub(crate) fn decode(data: &[u8], limits: &Limits) -> Result<Value, DecodeError>
     if machine.at != data.len() {
         return Err(DecodeError { offset: machine.at, reason: "bytes after the end".into() });
     }
+    if let Node::Bytes(Cow::Borrowed(bytes)) = &machine.nodes[root as usize] {
+        let start = bytes.as_ptr().addr() - data.as_ptr().addr();
+        return Ok(Parsed::Bytes(start..start + bytes.len()));
+    }
     build(&machine.nodes, root, limits)
+        .map(Parsed::Value)
         .map_err(|reason| DecodeError { offset: machine.opcode_at, reason })
 }
 

@@ -18,7 +18,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decode::{DecodeError, decode};
+pub(crate) use decode::{DecodeError, decode, decode_owned};
 pub(crate) use encode::encode;
 pub use encode::{EncodeError, Encoder};
 
@@ -37,10 +37,10 @@ pub(crate) struct Limits {
 impl Limits {
     /// What suits messages of at most so many bytes.
     ///
-    /// A value takes up to 200 bytes here and rarely less than 2 on the wire; 2 million of them are enough for a
-    /// default message of 128 MiB, and 400 MB are the most that a hostile one can take beside its text.
+    /// A value takes up to 200 bytes here and rarely less than 2 on the wire. With the default of 128 MiB that
+    /// makes 4 million of them, and some 800 MB that a hostile message can take beside its text.
     pub(crate) fn for_messages_of(bytes: usize) -> Limits {
-        Limits { values: (bytes / 64).max(1 << 16), bytes: bytes.saturating_mul(2) }
+        Limits { values: (bytes / 32).max(1 << 16), bytes: bytes.saturating_mul(2) }
     }
 }
 

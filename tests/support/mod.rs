@@ -4,6 +4,8 @@
 //! - [`for_each_python`] finds the interpreters of this machine, [`for_each_kind_of_python`] those of
 //!   them that make a difference;
 //! - [`Log`] keeps what a router logs; [`script`] and [`mkfifo`] make what a test starts or waits at;
+//! - [`Run`] is one context with its log, [`Run::requests`] the modules that it asked for;
+//! - [`master`] makes a program of a test's own, and [`Process`] is a handle of any process;
 //! - [`leave_out`] says aloud what cannot be tested here;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
 //!
@@ -14,16 +16,22 @@ mod isolated;
 mod leaks;
 mod left_out;
 mod log;
+mod masters;
 mod processes;
 mod programs;
 mod python;
+mod run;
 mod surroundings;
 
 pub use isolated::{isolated, isolated_report};
 pub use leaks::Leaks;
 pub use left_out::leave_out;
 pub use log::Log;
-pub use processes::descendants;
+pub use masters::{Master, Running, master};
+pub use processes::{
+    Process, close_descriptors, descendants, ignore_sigchld, raise_descriptor_limit, thread_id,
+};
 pub use programs::{mkfifo, program, script};
 pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters};
+pub use run::{Run, long};
 pub use surroundings::{TempDir, environment};

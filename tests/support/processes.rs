@@ -1,13 +1,16 @@
-//! The processes below one, out of `/proc`.
+//! Processes: those below one, out of `/proc`, and handles of some.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// All processes that descend from `ancestor`, zombies included: their ids, and what they are.
 pub fn descendants(ancestor: i32) -> BTreeMap<i32, String> {
-    let all: Vec<Process> = fs::read_dir("/proc")
+    let all: Vec<Found> = fs::read_dir("/proc")
         .expect("/proc")
-        .filter_map(|entry| Process::read(entry.ok()?.file_name().to_str()?.parse().ok()?))
+        .filter_map(|entry| Found::read(entry.ok()?.file_name().to_str()?.parse().ok()?))
         .collect();
     let mut found = BTreeMap::new();
     let mut parents = vec![ancestor];
@@ -20,16 +23,16 @@ pub fn descendants(ancestor: i32) -> BTreeMap<i32, String> {
     found
 }
 
-struct Process {
+struct Found {
     pid: i32,
     parent: i32,
     name: String,
     state: char,
 }
 
-impl Process {
+impl Found {
     /// `None` where there is none any more.
-    fn read(pid: i32) -> Option<Process> {
+    fn read(pid: i32) -> Option<Found> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let stat = String::from_utf8_lossy(&stat);
         // `12 (name) S 1 ..`, where a name may hold anything, `) ` too.
@@ -37,11 +40,11 @@ impl Process {
         let (_, name) = start.split_once('(')?;
         let mut fields = rest.split(' ');
         let state = fields.next()?.chars().next()?;
-        Some(Process { pid, parent: fields.next()?.parse().ok()?, name: name.to_string(), state })
+        Some(Found { pid, parent: fields.next()?.parse().ok()?, name: name.to_string(), state })
     }
 
     fn describe(&self) -> String {
-        let Process { pid, parent, name, state } = self;
+        let Found { pid, parent, name, state } = self;
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let arguments: Vec<_> = command
             .split(|&byte| byte == 0)
@@ -54,4 +57,123 @@ impl Process {
         let zombie = if *state == 'Z' { ", a zombie" } else { "" };
         format!("{line} (process {pid} of {parent}{zombie})")
     }
+}
+
+/// A process of this machine, whoever started it.
+#[derive(Debug)]
+pub struct Process {
+    pub pid: i32,
+    /// The kernel's handle, which cannot come to mean another process.
+    handle: OwnedFd,
+}
+
+/// Longer than anything but a failure takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Process {
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn open(pid: i32) -> Process {
+        // SAFETY: involves no memory. The result is close-on-exec.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
+        assert!(fd >= 0, "process {pid}: {}", io::Error::last_os_error());
+        // SAFETY: just made, and nobody else's.
+        Process { pid, handle: unsafe { OwnedFd::from_raw_fd(fd) } }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, number: i32) {
+        let (fd, info) = (self.handle.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+        // SAFETY: a null pointer stands for what kill(2) would say about the sender.
+        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, info, 0) };
+        assert_eq!(sent, 0, "process {}: {}", self.pid, io::Error::last_os_error());
+    }
+
+    /// Stops it, and waits until it has stopped.
+    pub fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        let deadline = Instant::now() + PATIENCE;
+        // No event says so to anybody but the parent.
+        while Found::read(self.pid).is_some_and(|process| process.state != 'T') {
+            assert!(Instant::now() < deadline, "process {} does not stop", self.pid);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.ended_within(Duration::ZERO)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// When it goes on.
+    pub fn wait_end(&self) {
+        assert!(self.ended_within(PATIENCE), "process {} does not end", self.pid);
+    }
+
+    fn ended_within(&self, limit: Duration) -> bool {
+        let mut fd = libc::pollfd { fd: self.handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live entry.
+        let ready = unsafe { libc::poll(&raw mut fd, 1, limit.as_millis() as i32) };
+        ready == 1
+    }
+
+    /// The most memory that it had resident at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it runs");
+        let kib = line.trim().strip_suffix(" kB").expect("in kB").parse::<u64>().unwrap();
+        kib << 10
+    }
+
+    /// Makes the present memory the most that it has had.
+    pub fn forget_peak_memory(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid), "5").expect("it runs, and is ours");
+    }
+
+    /// How often its threads have gone to sleep, by thread.
+    pub fn sleeps(&self) -> BTreeMap<i32, u64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs");
+        let sleeps = |task: fs::DirEntry| {
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            let line = status.lines().find_map(|it| it.strip_prefix("voluntary_ctxt_switches:"))?;
+            Some((task.file_name().to_str()?.parse().ok()?, line.trim().parse().ok()?))
+        };
+        tasks.filter_map(|task| sleeps(task.ok()?)).collect()
+    }
+}
+
+/// The id of the calling thread, as in [`Process::sleeps`].
+pub fn thread_id() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
+}
+
+/// Closes descriptors of this process, whoever they belong to.
+pub fn close_descriptors(fds: &[i32]) {
+    for &fd in fds {
+        // SAFETY: for the standard ones, whose owners in `std` bear it.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Has the kernel reap the children of this process, or not.
+pub fn ignore_sigchld(yes: bool) {
+    let handler = if yes { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: sets a disposition, no handler.
+    unsafe { libc::signal(libc::SIGCHLD, handler) };
+}
+
+/// Allows this process as many descriptors as it may allow itself; gives how many.
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes a local.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_max.min(65536);
+    // SAFETY: reads a local.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    limit.rlim_cur
 }
