@@ -64,11 +64,11 @@ fn main() -> econtext::Result<()> {
     println!("\nA stream of items, while the function runs.");
     let (sender, primes) = router.channel::<u64>();
     let done = context.call_async::<()>("primes:stream", (sender, 50))?;
-    print!("  ");
+    let mut line = String::from("  ");
     for prime in &primes {
-        print!(" {}", prime?);
+        line += &format!(" {}", prime?);
     }
-    println!();
+    println!("{line}"); // at once, as the log is shown by another thread
     done.get()?;
 
     println!("\nAn exception, with the lines of the module above in its traceback.");

@@ -1,14 +1,21 @@
 //! Many contexts at once, without async: start them all, take the results as they come.
 //!
-//! `cargo run --example fleet [count]`
+//! `cargo run --example fleet [interpreter ...]`: a context for each, or eight without any.
+
+use std::process::ExitCode;
 
 use econtext::{Local, Router, Select};
 
-fn main() -> econtext::Result<()> {
-    let count = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(8);
+fn main() -> econtext::Result<ExitCode> {
     let router = Router::new()?;
+    let given = std::env::args_os().skip(1).map(|python| Local::new().python(python));
+    let mut locals: Vec<Local> = given.collect();
+    if locals.is_empty() {
+        locals = vec![Local::new(); 8];
+    }
+    let numbered = locals.into_iter().enumerate();
     let contexts: Vec<_> =
-        (0..count).map(|n| router.start(Local::new().name(format!("worker{n}")))).collect();
+        numbered.map(|(n, local)| router.start(local.name(format!("worker{n}")))).collect();
 
     let mut replies = Select::new();
     for (n, context) in contexts.iter().enumerate() {
@@ -21,10 +28,10 @@ fn main() -> econtext::Result<()> {
             Ok(root) => println!("{}: {root:.3}", reply.context()),
             Err(error) => {
                 failed += 1;
-                println!("{}: failed: {error}", reply.context());
+                eprintln!("{error}"); // says which context it was
             }
         }
     }
     router.shutdown()?;
-    std::process::exit(if failed == 0 { 0 } else { 1 });
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,6 +1,7 @@
 //! Measures what users feel, beside what this machine can do at best: start, call, bulk, memory.
 //!
-//! `cargo run --release --example measure [interpreter]`; under `taskset -c 0` for both ends on one CPU.
+//! `cargo run --release --example measure [interpreter [quick]]`; under `taskset -c 0` for both ends on one
+//! CPU. With `quick` it does a twentieth of all that, to see whether it works.
 //! Each figure is the median of several runs. Nothing is judged here: compare with the lines beside it.
 
 use std::fs;
@@ -11,14 +12,16 @@ use econtext::{Local, Router};
 
 fn main() -> econtext::Result<()> {
     let python = std::env::args().nth(1).unwrap_or_else(|| "python3".into());
+    let part = if std::env::args().nth(2).is_some_and(|word| word == "quick") { 20 } else { 1 };
+    let times = |full: usize| full.div_ceil(part);
     let local = || Local::new().python(&python);
 
-    let floor = median(21, || start_python(&python, 2));
+    let floor = median(times(21), || start_python(&python, 2));
     report("two starts of the interpreter, one after the other", ms(floor));
     let router = Router::new()?;
     router.modules().source("bulk", "def take(block):\n    return len(block)\n\n\nBLOCK = b'x' * (4 << 20)\n\n\ndef give():\n    return BLOCK\n");
     report("memory of the master without a context, kB", memory("self"));
-    let start = median(21, || {
+    let start = median(times(21), || {
         let begin = Instant::now();
         let context = router.start(local());
         context.call::<u32>("os:getpid", ()).expect("a local context");
@@ -35,7 +38,7 @@ fn main() -> econtext::Result<()> {
     let context = router.connect(local())?;
     report("memory of a child (PSS), kB", pss(context.info()?.pid));
     report("memory of the master with one context, kB", memory("self"));
-    let close = median(11, || {
+    let close = median(times(11), || {
         let context = router.connect(local()).expect("a local context");
         let begin = Instant::now();
         context.shutdown().expect("it ends");
@@ -44,43 +47,46 @@ fn main() -> econtext::Result<()> {
     report("close of a context", ms(close));
 
     let begin = Instant::now();
-    let contexts: Vec<_> = (0..100).map(|_| router.start(local())).collect();
+    let contexts: Vec<_> = (0..times(100)).map(|_| router.start(local())).collect();
     let replies: Vec<_> = contexts.iter().map(|it| it.call_async::<u32>("os:getpid", ())).collect();
     for reply in replies {
         reply?.get()?;
     }
     let hundred = begin.elapsed();
-    report("100 contexts at once, connect and call", ms(hundred));
-    report("memory of the master with 101 contexts, kB", memory("self"));
+    report(&format!("{} contexts at once, connect and call", times(100)), ms(hundred));
+    report(&format!("memory of the master with {} contexts, kB", times(100) + 1), memory("self"));
     report("its threads", fs::read_dir("/proc/self/task").map_or(0, |it| it.count()));
     for context in contexts {
         context.shutdown()?;
     }
 
-    let call = median(11, || {
+    let call = median(times(11), || {
         let begin = Instant::now();
-        for _ in 0..1000 {
+        for _ in 0..times(1000) {
             context.call::<u32>("os:getpid", ()).expect("a call");
         }
-        begin.elapsed() / 1000
+        begin.elapsed() / times(1000) as u32
     });
     report("a call, one after the other, us", us(call));
-    let queued = median(5, || {
+    let queued = median(times(5), || {
         let begin = Instant::now();
         let call = |_| context.call_async::<u32>("os:getpid", ()).expect("a call");
-        let replies: Vec<_> = (0..20_000).map(call).collect();
+        let replies: Vec<_> = (0..times(20_000)).map(call).collect();
         for reply in replies {
             reply.get().expect("an answer");
         }
         begin.elapsed()
     });
-    report("calls issued without waiting, a second", (20_000.0 / queued.as_secs_f64()).round());
+    report(
+        "calls issued without waiting, a second",
+        (times(20_000) as f64 / queued.as_secs_f64()).round(),
+    );
 
     let block = vec![7u8; 4 << 20];
-    let rate = |took: Duration| 64.0 * 4.194304 / took.as_secs_f64();
-    let up = median(5, || {
+    let rate = |took: Duration| times(64) as f64 * 4.194304 / took.as_secs_f64();
+    let up = median(times(5), || {
         let begin = Instant::now();
-        for _ in 0..64 {
+        for _ in 0..times(64) {
             assert_eq!(
                 context.call::<usize>("bulk:take", (block.as_slice(),)).expect("a call"),
                 4 << 20
@@ -88,15 +94,15 @@ fn main() -> econtext::Result<()> {
         }
         begin.elapsed()
     });
-    report("64 x 4 MiB up as arguments, MB/s", rate(up).round());
-    let down = median(5, || {
+    report("blocks of 4 MiB up as arguments, MB/s", rate(up).round());
+    let down = median(times(5), || {
         let begin = Instant::now();
-        for _ in 0..64 {
+        for _ in 0..times(64) {
             assert_eq!(context.call::<Vec<u8>>("bulk:give", ()).expect("a call").len(), 4 << 20);
         }
         begin.elapsed()
     });
-    report("64 x 4 MiB down as results, MB/s", rate(down).round());
+    report("blocks of 4 MiB down as results, MB/s", rate(down).round());
 
     router.shutdown()
 }

@@ -72,7 +72,8 @@ pub(crate) fn launch(interpreter: &Interpreter, name: &str) -> Launch {
 }
 
 /// The program of the command line. Without its first entry, the working directory, `sys.path` cannot take
-/// a file `select.py` there for the module. `select` waits where stdin does not block.
+/// a file `select.py` there for the module. (3.13 itself imports `linecache` before it runs this.) `select`
+/// waits where stdin does not block.
 fn loader(stage_bytes: usize) -> String {
     format!(
         "import sys;del sys.path[0];import os,select;os.write(1,b\"EC0\\n\");n={stage_bytes};b=b\"\";\

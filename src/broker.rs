@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::backlog::Pace;
 use crate::connect::Handshake;
 use crate::end::End;
 use crate::peer::Peer;
@@ -41,6 +42,8 @@ pub(crate) trait Events: Send + Sync {
     fn frame(&self, peer: &Arc<Peer>, frame: Frame) -> Result<(), String>;
     /// The process that carries a connected child's stream printed this on its stderr.
     fn printed(&self, peer: &Arc<Peer>, bytes: &[u8]);
+    /// How many records of any child's log have been shown so far.
+    fn shown(&self) -> u64;
     /// The child is gone, and everything that waits for it is to be told.
     fn ended(&self, peer: &Arc<Peer>, end: End);
     /// The broker has ended, in order or by a bug: nothing will arrive any more.
@@ -58,6 +61,7 @@ pub(crate) struct Handle {
 enum Command {
     Add(Box<Link>),
     Write(u32),
+    Look,
     Leave(u32),
     Stop,
 }
@@ -92,6 +96,11 @@ impl Handle {
     /// There is something to write to this child.
     pub(crate) fn write(&self, id: u32) {
         let _ = self.command(Command::Write(id));
+    }
+
+    /// There is room again for what a child logs.
+    pub(crate) fn look(&self) {
+        let _ = self.command(Command::Look);
     }
 
     /// Shuts one child down.
@@ -151,6 +160,7 @@ pub(crate) struct Link {
     connect_timeout: Duration,
     grace: Duration,
     writing: bool,
+    pace: Pace,
     /// Why the stream ended, where it is known better than by how the process ended.
     cause: Option<String>,
     /// What everybody will be told; taken when it has been told.
@@ -203,6 +213,7 @@ impl Link {
             connect_timeout: parts.connect_timeout,
             grace: parts.grace,
             writing: false,
+            pace: Pace::default(),
             cause: None,
             end: None,
             told: false,
@@ -213,6 +224,9 @@ impl Link {
     /// Reads what is there, a bounded number of times.
     fn read_stream(&mut self, events: &dyn Events) {
         for _ in 0..READS_PER_PASS {
+            if self.pace.is_holding() {
+                return;
+            }
             let Some(socket) = self.socket.clone() else { return };
             match sys::read(socket.as_fd(), self.decoder.space()) {
                 Ok(0) => return self.stream_ended(None),
@@ -220,6 +234,7 @@ impl Link {
                     if let Err(cause) = self.received(count, events) {
                         return self.stream_ended(Some(cause));
                     }
+                    self.pace.added(&self.peer.backlog, events.shown(), Instant::now());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if sys::is_end_of_stream(&error) => return self.stream_ended(None),
@@ -253,6 +268,9 @@ impl Link {
     fn read_stderr(&mut self, events: &dyn Events) {
         let mut buffer = [0; 16 << 10];
         for _ in 0..READS_PER_PASS {
+            if self.pace.is_holding() {
+                return;
+            }
             let Some(stderr) = &self.stderr else { return };
             match sys::read(stderr.as_fd(), &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -262,6 +280,7 @@ impl Link {
                     self.printed.push(&buffer[..count]);
                     if self.handshake.stage() == Stage::Connected {
                         events.printed(&self.peer, &buffer[..count]);
+                        self.pace.added(&self.peer.backlog, events.shown(), Instant::now());
                     }
                 }
             }
@@ -368,6 +387,7 @@ impl Link {
             Ok(status) => self.exit = status,
             Err(_) => self.exit = Some(ExitStatus::Unknown),
         }
+        self.pace.give_up();
         // A daemon may hold copies of the descriptors, so their end may never come: what is there now
         // is all that the child said.
         for _ in 0..1024 {
@@ -470,7 +490,7 @@ impl Link {
     /// When this link wants to be looked at without an event.
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let look = self.must_look().then(|| now + WITHOUT_PIDFD);
-        [self.deadline, look].into_iter().flatten().min()
+        [self.deadline, look, self.pace.wake_at()].into_iter().flatten().min()
     }
 
     /// The system will not say when the process ends, and its end is near.
@@ -480,10 +500,15 @@ impl Link {
     }
 
     fn wants(&self) -> [Option<libc::pollfd>; 3] {
-        let events = if self.writing { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
+        let reads = !self.pace.is_holding();
+        let events = if reads { libc::POLLIN } else { 0 };
+        let events = if self.writing { events | libc::POLLOUT } else { events };
+        // poll(2) tells of the end of what is asked for nothing, too.
+        let socket = self.socket.as_ref().filter(|_| events != 0);
+        let stderr = self.stderr.as_ref().filter(|_| reads);
         [
-            self.socket.as_ref().map(|socket| pollfd(socket.as_fd(), events)),
-            self.stderr.as_ref().map(|stderr| pollfd(stderr.as_fd(), libc::POLLIN)),
+            socket.map(|socket| pollfd(socket.as_fd(), events)),
+            stderr.map(|stderr| pollfd(stderr.as_fd(), libc::POLLIN)),
             match self.exit {
                 None => self.process.exit_fd().map(|fd| pollfd(fd, libc::POLLIN)),
                 Some(_) => None,
@@ -581,6 +606,8 @@ impl Broker {
                         link.writing = link.socket.is_some();
                     }
                 }
+                // What this is for is looked at after each pass.
+                Command::Look => {}
                 Command::Leave(id) => {
                     if let Some(link) = self.links.get_mut(&id) {
                         link.leave(End::Lost("it was shut down".into()));
@@ -597,6 +624,7 @@ impl Broker {
     fn end_what_ended(&mut self, events: &dyn Events) {
         let now = Instant::now();
         for link in self.links.values_mut() {
+            link.pace.look(&link.peer.backlog, events.shown(), now);
             if link.deadline.is_some_and(|deadline| deadline <= now) {
                 link.expire();
             }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,8 +16,6 @@ use crate::log::{Level, LogRecord};
 use crate::peer::Peer;
 use crate::{Modules, pickle};
 
-/// What a child may have waiting here.
-const LOG_BYTES: usize = 1 << 20;
 /// A child asks once for each thread that imports: beyond this it is not asking but attacking.
 const MODULE_REQUESTS: usize = 1000;
 
@@ -31,6 +29,8 @@ pub(crate) struct Helper {
     modules: Modules,
     sink: Mutex<Sink>,
     level: Level,
+    /// How many records the sink has taken.
+    shown: AtomicU64,
     limits: pickle::Limits,
 }
 
@@ -85,6 +85,7 @@ impl Helper {
             modules,
             sink: Mutex::new(sink),
             level,
+            shown: AtomicU64::new(0),
             limits,
         }
     }
@@ -95,10 +96,7 @@ impl Helper {
 
     /// Shows something of `peer`, later. Never blocks.
     pub(crate) fn log(self: &Arc<Self>, peer: &Arc<Peer>, entry: Entry) {
-        let bytes = entry.bytes();
-        if peer.log_queued.fetch_add(bytes, Ordering::Relaxed) > LOG_BYTES {
-            peer.log_queued.fetch_sub(bytes, Ordering::Relaxed);
-            peer.log_dropped.fetch_add(entry.lines(), Ordering::Relaxed);
+        if !peer.backlog.add(entry.bytes(), || entry.lines()) {
             return;
         }
         let mut state = self.lock();
@@ -116,6 +114,11 @@ impl Helper {
         state.imports.push_back((peer.clone(), data));
         self.wake(state);
         Ok(())
+    }
+
+    /// How many records have been shown: while this grows, the log's sink is not stuck.
+    pub(crate) fn shown(&self) -> u64 {
+        self.shown.load(Ordering::Relaxed)
     }
 
     fn wake(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
@@ -161,7 +164,7 @@ impl Helper {
     }
 
     fn show(&self, peer: &Peer, entry: Entry) {
-        peer.log_queued.fetch_sub(entry.bytes(), Ordering::Relaxed);
+        let bytes = entry.bytes();
         let name = peer.name();
         let records = match entry {
             Entry::Forwarded(data) => pickle::decode(&data, &self.limits)
@@ -179,7 +182,7 @@ impl Helper {
             // It has panicked before, and said so; that does not end the log.
             Err(poisoned) => poisoned.into_inner(),
         };
-        let dropped = peer.log_dropped.swap(0, Ordering::Relaxed);
+        let dropped = peer.backlog.take_dropped();
         let notice = (dropped > 0).then(|| {
             let message = format!("{dropped} lines dropped: the log's sink is too slow");
             LogRecord::own(name, Level::Warning, message)
@@ -187,6 +190,10 @@ impl Helper {
         for record in notice.iter().chain(&records) {
             // A sink that panics has printed its panic; the thread and the next records go on.
             let _ = catch_unwind(AssertUnwindSafe(|| sink(record)));
+            self.shown.fetch_add(1, Ordering::Relaxed);
+        }
+        if peer.backlog.remove(bytes) {
+            peer.read_on();
         }
     }
 

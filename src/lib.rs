@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+mod backlog;
 mod bootstrap;
 mod broker;
 mod built;

@@ -422,6 +422,10 @@ impl Events for Master {
         self.helper.log(peer, Entry::Printed(bytes.to_vec()));
     }
 
+    fn shown(&self) -> u64 {
+        self.helper.shown()
+    }
+
     fn ended(&self, peer: &Arc<Peer>, end: End) {
         peer.end(end.clone());
         // Taken out first: what is told may look something up.

@@ -1,11 +1,11 @@
 //! What the program knows of one child: its id and name, its stream, how far it has come.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use crate::Value;
+use crate::backlog::Backlog;
 use crate::broker;
 use crate::channel::Tx;
 use crate::end::End;
@@ -25,9 +25,8 @@ pub(crate) struct Peer {
     /// Its process, if there ever was one, has been reaped.
     gone: Mutex<bool>,
     left: Condvar,
-    /// Bytes of its log that wait for the helper thread, and lines that found no room there.
-    pub(crate) log_queued: AtomicUsize,
-    pub(crate) log_dropped: AtomicU64,
+    /// What of its log waits for the helper thread.
+    pub(crate) backlog: Backlog,
     /// Senders that were passed in calls which nobody will answer.
     held: Mutex<Vec<Arc<Tx>>>,
 }
@@ -50,8 +49,7 @@ impl Peer {
             changed: Condvar::new(),
             gone: Mutex::new(false),
             left: Condvar::new(),
-            log_queued: AtomicUsize::new(0),
-            log_dropped: AtomicU64::new(0),
+            backlog: Backlog::default(),
             held: Mutex::default(),
         }
     }
@@ -77,6 +75,11 @@ impl Peer {
             self.broker.write(self.id);
         }
         Ok(())
+    }
+
+    /// Its log has room again: the broker may read on.
+    pub(crate) fn read_on(&self) {
+        self.broker.look();
     }
 
     /// Starts the graceful shutdown of the child. A stream that has ended needs none.

@@ -680,7 +680,7 @@ class Importer(object):
         if not package or parent == 'econtext':
             name = name.partition('.')[0]
             local = sys.modules.get(name[1:])  # which has no C half here, if it is not one that is served
-            return name in NEVER or name[0] == '_' and local and getattr(local, '__loader__', None) is not self.server
+            return name in NEVER or name[:1] == '_' and local and getattr(local, '__loader__', None) is not self.server
         if parent in self.modules and getattr(package, '__loader__', None) is self.server:
             return child not in (self.modules[parent][0] or ())
         # A package with a file of its own is local and whole; one without is a namespace, open to all.

@@ -29,7 +29,8 @@ pub use left_out::leave_out;
 pub use log::Log;
 pub use masters::{Master, Running, master};
 pub use processes::{
-    Process, close_descriptors, descendants, ignore_sigchld, raise_descriptor_limit, thread_id,
+    Process, close_descriptors, descendants, ignore_sigchld, keep_standard_descriptors,
+    raise_descriptor_limit, thread_id,
 };
 pub use programs::{mkfifo, program, script};
 pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters};

@@ -160,6 +160,27 @@ pub fn close_descriptors(fds: &[i32]) {
     }
 }
 
+/// The standard descriptors of this process as they are now: when this is dropped, they are so again.
+pub fn keep_standard_descriptors() -> KeptDescriptors {
+    // SAFETY: involves no memory.
+    let copy = |fd| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) };
+    KeptDescriptors([0, 1, 2].map(copy))
+}
+
+#[derive(Debug)]
+pub struct KeptDescriptors([i32; 3]);
+
+impl Drop for KeptDescriptors {
+    fn drop(&mut self) {
+        for (fd, copy) in (0..).zip(self.0) {
+            // SAFETY: the copy is this structure's own.
+            unsafe { libc::dup2(copy, fd) };
+            // SAFETY: so it is, and nobody uses it any more.
+            unsafe { libc::close(copy) };
+        }
+    }
+}
+
 /// Has the kernel reap the children of this process, or not.
 pub fn ignore_sigchld(yes: bool) {
     let handler = if yes { libc::SIG_IGN } else { libc::SIG_DFL };
