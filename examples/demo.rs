@@ -34,7 +34,7 @@ fn main() -> econtext::Result<()> {
         .build()?;
     router.modules().source("primes", PRIMES);
 
-    println!("\nA context: Python, started and given its 6 kB of code over a pipe.");
+    println!("\nA context: Python, started and given its code over its standard input.");
     let begin = Instant::now();
     let context = router.connect(Local::new())?;
     let info = context.info()?;

@@ -288,6 +288,13 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_says_how_large_the_core_is() {
+        let words = format!("{} kB of", (CORE.len() + 500) / 1000);
+        let found = include_str!("../README.md").matches(&words).count();
+        assert_eq!(found, 2, "the core has {} bytes, {words} compressed Python", CORE.len());
+    }
+
+    #[test]
     fn the_program_texts_survive_the_quotes_of_every_login_shell() {
         let launch = launch(&Interpreter::default(), "x");
         for text in &launch.argv[2..4] {

@@ -188,6 +188,7 @@ impl<T> ExtractWhere<T> for HashMap<u32, Entry<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Level;
 
     fn header(src: u32, auth: u32, dst: u32, handle: u32) -> Header {
         Header { dst, src, auth, handle, reply_to: 0 }
@@ -287,5 +288,20 @@ mod tests {
         assert!(matches!(routes.arrive(first, &late), Verdict::Drop(_)));
         assert_eq!(routes.add_child(), 3);
         assert_eq!(routes.remove_all(), ["second"]);
+    }
+
+    #[test]
+    fn the_handles_are_those_of_the_core() {
+        let core = include_str!("../bootstrap/econtext/core.py");
+        let names = "GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE";
+        let numbers = [GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE];
+        let numbers = numbers.map(|number| number.to_string()).join(", ");
+        let line = format!("{names} = {numbers}");
+        assert!(core.lines().any(|it| it == line), "{line}");
+        let levels = [Level::Debug, Level::Warning, Level::Error].map(|it| it.number().to_string());
+        let line = format!("DEBUG, WARNING, ERROR = {}", levels.join(", "));
+        assert!(core.lines().any(|it| it == line), "{line}");
+        // The child ends the waits of these when it leaves.
+        assert!(core.contains(&format!("if handle >= {FIRST_REPLY_HANDLE}:")));
     }
 }

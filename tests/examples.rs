@@ -230,7 +230,7 @@ fn demo() {
             &[
                 "A router: the broker thread, and a log that is shown here.",
                 "",
-                "A context: Python, started and given its 6 kB of code over a pipe.",
+                "A context: Python, started and given its code over its standard input.",
                 "   local.* is *",
                 "",
                 "Calls of functions that are there: os.getpid and platform.platform.",
