@@ -9,7 +9,7 @@ use econtext::{Error, Local, Router, Value};
 
 mod support;
 
-use support::{Run, TempDir, for_each_python, isolated, long};
+use support::{Log, Run, TempDir, for_each_kind_of_python, for_each_python, isolated, long};
 
 /// The class and the message of what a call raised.
 fn raised(run: &Run, target: &str) -> (String, String) {
@@ -248,6 +248,34 @@ fn what_cannot_be_read_is_an_import_error_that_says_why() {
                 let record = format!("module {name} cannot be served: {path}/{reason}");
                 run.log.wait_for(&record, |other| other.message == record);
             }
+        });
+    });
+}
+
+#[test]
+fn a_module_above_the_message_limit_is_refused_and_the_context_lives_on() {
+    isolated(|| {
+        // Noise, so that it is not small once it is compressed.
+        let mut state = 1_u64;
+        let mut noise = String::from("TEXT = '");
+        while noise.len() < 3 << 20 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            noise.push_str(&format!("{:016x}", state ^ (state >> 29)));
+        }
+        noise.push_str("'\n");
+        for_each_kind_of_python(|python| {
+            let log = Log::default();
+            let builder = Router::builder().max_message_bytes(1 << 20).on_log(log.sink());
+            let router = builder.build().unwrap();
+            router.modules().source("noise", noise.as_str());
+            let context = router.connect(Local::new().python(&python.path)).unwrap();
+            let Err(Error::Call(error)) = context.call::<()>("noise:f", ()) else { panic!() };
+            assert_eq!(error.class, "ImportError");
+            assert!(
+                error.message.ends_with("more than the 1048576 of max_message_bytes"),
+                "{error}"
+            );
+            assert_eq!(context.call::<i64>("operator:neg", (1,)).unwrap(), -1);
         });
     });
 }

@@ -21,7 +21,7 @@ pub(crate) fn serve(
         Ok(Value::Bytes(name)) => String::from_utf8_lossy(&name).into_owned(),
         Ok(_) | Err(_) => return say(Level::Error, "a request for a module without a name".into()),
     };
-    let message = match modules.find(&name) {
+    let message = match modules.find(&name).within(limits.message) {
         Found::Module(module) => {
             let bytes = module.compressed.len();
             say(Level::Debug, format!("module {name} served: {} ({bytes} bytes)", module.path));
@@ -40,6 +40,19 @@ pub(crate) fn serve(
         Err(error) => say(Level::Error, error.to_string()),
         // Who asked is gone, and everybody knows it.
         Ok(Ok(()) | Err(Refused::Ended(_) | Refused::TimedOut)) => {}
+    }
+}
+
+impl Found {
+    /// What would not fit into a message cannot be served.
+    fn within(self, limit: usize) -> Found {
+        let Found::Module(module) = &self else { return self };
+        let names = module.pkg_present.iter().flatten().map(|name| name.len() + 8).sum::<usize>();
+        let bytes = module.compressed.len() + names + module.path.len() + module.name.len() + 64;
+        if bytes <= limit {
+            return self;
+        }
+        Found::Refused(format!("{bytes} bytes, more than the {limit} of max_message_bytes"))
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) const MAX_DEPTH: usize = 256;
 /// What one pickle may cost: more is refused, so that a small frame cannot fill the memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// How many bytes the pickle may have.
+    pub(crate) message: usize,
     /// How many values it may hold, copies of what is shared counted.
     pub(crate) values: usize,
     /// How many bytes of text and byte strings it may hold, counted likewise.
@@ -40,7 +42,7 @@ impl Limits {
     /// A value takes up to 200 bytes here and rarely less than 2 on the wire. With the default of 128 MiB that
     /// makes 4 million of them, and some 800 MB that a hostile message can take beside its text.
     pub(crate) fn for_messages_of(bytes: usize) -> Limits {
-        Limits { values: (bytes / 32).max(1 << 16), bytes: bytes.saturating_mul(2) }
+        Limits { message: bytes, values: (bytes / 32).max(1 << 16), bytes: bytes.saturating_mul(2) }
     }
 }
 
