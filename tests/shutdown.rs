@@ -638,6 +638,41 @@ fn a_call_that_returns_within_the_grace_period_is_answered() {
 }
 
 #[test]
+fn a_call_that_comes_after_shutdown_began_does_not_cut_the_last_words_short() {
+    isolated(|| {
+        for_each_kind_of_python(|python| {
+            let router = router(LONG);
+            for _ in 0..5 {
+                let context = router.connect(local(python).name("late")).unwrap();
+                let answer = stick(&router, &context, "until_shutdown");
+                thread::scope(|scope| {
+                    let late = scope.spawn(|| {
+                        // One of these comes when the child has begun to leave.
+                        loop {
+                            let call = context.call_async::<Value>("work:sleep", (Value::None,));
+                            if let Err(error) = call.and_then(|call| call.get()) {
+                                return error.to_string();
+                            }
+                        }
+                    });
+                    let many = scope.spawn(|| {
+                        while context.is_connected() {
+                            let _ = context.call_no_reply("os:getpid", ());
+                        }
+                    });
+                    assert_soon(|| context.shutdown()).unwrap();
+                    let told = late.join().unwrap();
+                    assert!(told.starts_with("late: call of work:sleep: disconnected: "), "{told}");
+                    many.join().unwrap();
+                });
+                let said = Value::Text("the context is shutting down".into());
+                assert_eq!(answer.get().unwrap(), said);
+            }
+        });
+    });
+}
+
+#[test]
 fn calls_that_have_not_begun_at_shutdown_never_run() {
     isolated(|| {
         for_each_kind_of_python(|python| {

@@ -918,5 +918,5 @@ def main(fd_in, fd_out, fd_core, first_stage, executable):
             sys.excepthook(*sys.exc_info())
     router.main_left = True
     router.wake()
-    router.called.acquire()
-    router.called.acquire()
+    while True:  # the broker ends the process; calls and shutdown may release this until it does
+        router.called.acquire()
