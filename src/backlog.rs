@@ -2,7 +2,7 @@
 //!
 //! Invariant: a sink that keeps up loses nothing, and one that does not delays nothing for long. While half
 //! of what may wait is waiting, the child is not read, so that it waits too; but only as long as records
-//! are being taken, and a second at most. Then it is read on, and what finds no room is dropped and counted,
+//! are being taken, and five seconds at most. Then it is read on, and what finds no room is dropped and counted,
 //! until the queue is short again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -14,10 +14,10 @@ const MAX_BYTES: usize = 1 << 20;
 const HIGH_BYTES: usize = MAX_BYTES / 2;
 /// .. until this is reached.
 const LOW_BYTES: usize = MAX_BYTES / 4;
-/// A sink that takes no record for so long is stuck.
-const STUCK: Duration = Duration::from_millis(100);
+/// A sink that takes no record for so long is stuck; less may be the scheduler of a busy machine.
+const STUCK: Duration = Duration::from_millis(500);
 /// How long a stream is left unread at most.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Shared by the broker, which adds, and the helper thread, which removes.
 #[derive(Debug, Default)]
