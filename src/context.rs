@@ -81,8 +81,8 @@ impl Context {
         self.peer.name()
     }
 
-    /// Who it is, as it said when it came up. Waits until it is up; errs as [`wait_connected`]
-    /// (Context::wait_connected) does.
+    /// Who it is, as it said when it came up. Waits until it is up; errs as
+    /// [`wait_connected`](Context::wait_connected) does.
     pub fn info(&self) -> Result<RemoteInfo> {
         match self.peer.wait_up(None) {
             Ok(info) => Ok(RemoteInfo::clone(&info.expect("there was no deadline"))),

@@ -310,7 +310,7 @@ fn variables_meant_for_python_do_no_harm() {
                 let probe_fails = ["PYTHONINSPECT", "PYTHONVERBOSE"].contains(name);
                 let searched = (!probe_fails).then_some(searched);
                 for local in [Some(fixed), searched].into_iter().flatten() {
-                    let what = format!("{name}={}", value.display());
+                    let what = format!("{name}={}", value.to_string_lossy());
                     let context = router
                         .connect(local.env(name, value))
                         .unwrap_or_else(|error| panic!("{what}: {error:?}"));
