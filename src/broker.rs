@@ -346,7 +346,12 @@ impl Link {
 
     fn signal(&mut self, number: libc::c_int) {
         // A process that changed its user (sudo) cannot be signalled: it has seen the stream's end.
-        let _ = self.process.signal(number);
+        let _ = match self.handshake.stage() {
+            // What a user's function has started is not ours to end.
+            Stage::Connected => self.process.signal(number),
+            // A candidate that hangs, say, below the shell that tries it.
+            _ => self.process.signal_group(number),
+        };
     }
 
     /// The deadline of the phase has passed.

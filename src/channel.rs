@@ -17,7 +17,7 @@ use crate::mailbox::{Item, Mailbox, Nothing, Signal};
 use crate::master::{Master, Target};
 use crate::peer::Peer;
 use crate::pickle;
-use crate::router::MASTER;
+use crate::router::{FIRST_RECEIVER_HANDLE, MASTER};
 use crate::select::{Next, Pull, Source};
 use crate::stream::{Patience, Refused};
 use crate::{Context, Error, FromValue, Result, ToValue, Value, sys, wire};
@@ -554,6 +554,13 @@ impl<T> FromValue for Sender<T> {
                 found: crate::value::describe(&value),
             });
         };
+        if handle < FIRST_RECEIVER_HANDLE {
+            // What is sent goes on the program's authority: to a service of another child, say.
+            return Err(Error::Convert {
+                wanted: "a Sender".into(),
+                found: format!("one of handle {handle}, which is not a receiver's"),
+            });
+        }
         if context != MASTER {
             return Ok(Sender::new(Tx::there(from.master(), context, handle)));
         }

@@ -8,6 +8,7 @@ use crate::call::{Call, Function, Limit, Pending};
 use crate::end::End;
 use crate::master::Master;
 use crate::peer::Peer;
+use crate::text::escape;
 use crate::{Error, FromValue, RemoteInfo, Result, ToArgs, ToValue, Value, pickle};
 
 /// A Python process under the program's control.
@@ -48,7 +49,9 @@ impl Context {
 
     /// The handle of a context that came as a number, with the name that came along.
     pub(crate) fn with_id(master: &Arc<Master>, id: u32, name: Option<String>) -> Context {
-        let unknown = || master.unknown_peer(id, name.unwrap_or_else(|| format!("context {id}")));
+        // The name is in the words of a child.
+        let name = name.map_or_else(|| format!("context {id}"), |name| escape(&name));
+        let unknown = || master.unknown_peer(id, name);
         let peer = master.peer(id).unwrap_or_else(unknown);
         Context::new(master.clone(), peer)
     }

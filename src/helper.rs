@@ -18,6 +18,8 @@ use crate::{Modules, pickle};
 
 /// A child asks once for each thread that imports: beyond this it is not asking but attacking.
 const MODULE_REQUESTS: usize = 1000;
+/// The pickle of a name; no module has a longer one.
+const REQUEST_BYTES: usize = 16 << 10;
 
 /// The user's log sink.
 pub(crate) type Sink = Box<dyn FnMut(&LogRecord) + Send>;
@@ -106,6 +108,9 @@ impl Helper {
 
     /// Answers a child's `GET_MODULE`, later. Never blocks.
     pub(crate) fn import(self: &Arc<Self>, peer: &Arc<Peer>, data: Vec<u8>) -> Result<(), String> {
+        if data.len() > REQUEST_BYTES {
+            return Err(format!("a module request of {} bytes", data.len()));
+        }
         let mut state = self.lock();
         let waiting = state.imports.iter().filter(|(other, _)| other.id() == peer.id()).count();
         if waiting >= MODULE_REQUESTS {
@@ -166,31 +171,32 @@ impl Helper {
     fn show(&self, peer: &Peer, entry: Entry) {
         let bytes = entry.bytes();
         let name = peer.name();
-        let records = match entry {
-            Entry::Forwarded(data) => pickle::decode(&data, &self.limits)
-                .ok()
-                .and_then(|message| LogRecord::from_message(name, message))
-                .unwrap_or_else(|| {
-                    let message = "a log message that cannot be read was dropped".into();
-                    vec![LogRecord::own(name, Level::Warning, message)]
-                }),
-            Entry::Printed(bytes) => LogRecord::lines(name, "stderr", &bytes),
-            Entry::Own(level, message) => vec![LogRecord::own(name, level, message)],
-        };
         let mut sink = match self.sink.lock() {
             Ok(sink) => sink,
             // It has panicked before, and said so; that does not end the log.
             Err(poisoned) => poisoned.into_inner(),
         };
-        let dropped = peer.backlog.take_dropped();
-        let notice = (dropped > 0).then(|| {
-            let message = format!("{dropped} lines dropped: the log's sink is too slow");
-            LogRecord::own(name, Level::Warning, message)
-        });
-        for record in notice.iter().chain(&records) {
+        let mut show = |record: &LogRecord| {
             // A sink that panics has printed its panic; the thread and the next records go on.
             let _ = catch_unwind(AssertUnwindSafe(|| sink(record)));
             self.shown.fetch_add(1, Ordering::Relaxed);
+        };
+        let dropped = peer.backlog.take_dropped();
+        if dropped > 0 {
+            let message = format!("{dropped} lines dropped: the log's sink is too slow");
+            show(&LogRecord::own(name, Level::Warning, message));
+        }
+        match entry {
+            Entry::Forwarded(data) => {
+                let message = pickle::decode(&data, &self.limits).ok();
+                let shown = message.and_then(|it| LogRecord::from_message(name, it, &mut show));
+                if shown.is_none() {
+                    let message = "a log message that cannot be read was dropped".into();
+                    show(&LogRecord::own(name, Level::Warning, message));
+                }
+            }
+            Entry::Printed(bytes) => LogRecord::lines(name, "stderr", &bytes, &mut show),
+            Entry::Own(level, message) => show(&LogRecord::own(name, level, message)),
         }
         if peer.backlog.remove(bytes) {
             peer.read_on();

@@ -87,8 +87,14 @@ impl LogRecord {
         LogRecord { context: context.into(), logger: "econtext".into(), level, message }
     }
 
-    /// The lines of something that was printed.
-    pub(crate) fn lines(context: &str, logger: &str, bytes: &[u8]) -> Vec<LogRecord> {
+    /// Calls `show` for each line of something that was printed. One by one: a record takes much more
+    /// memory than an empty line.
+    pub(crate) fn lines(
+        context: &str,
+        logger: &str,
+        bytes: &[u8],
+        show: &mut dyn FnMut(&LogRecord),
+    ) {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let line = |line: &[u8]| LogRecord {
             context: context.into(),
@@ -96,11 +102,15 @@ impl LogRecord {
             level: Level::Info,
             message: printable(line.strip_suffix(b"\r").unwrap_or(line)),
         };
-        bytes.split(|byte| *byte == b'\n').map(line).collect()
+        bytes.split(|byte| *byte == b'\n').map(line).for_each(|record| show(&record));
     }
 
-    /// The records in a `FORWARD_LOG` message; `None` where it is not one.
-    pub(crate) fn from_message(context: &str, message: Value) -> Option<Vec<LogRecord>> {
+    /// Calls `show` for each record in a `FORWARD_LOG` message; `None` where it is not one.
+    pub(crate) fn from_message(
+        context: &str,
+        message: Value,
+        show: &mut dyn FnMut(&LogRecord),
+    ) -> Option<()> {
         let Value::Tuple(fields) = message else { return None };
         let [logger, level, message] = <[Value; 3]>::try_from(fields).ok()?;
         let logger = match logger {
@@ -112,15 +122,16 @@ impl LogRecord {
         match message {
             // `logging` of Python 2 makes text of bytes too; only output is cut into lines.
             Value::Bytes(bytes) if logger == "stdout" || logger == "stderr" => {
-                Some(LogRecord::lines(context, &logger, &bytes))
+                LogRecord::lines(context, &logger, &bytes, show);
             }
             Value::Bytes(bytes) => {
-                let message = String::from_utf8_lossy(&bytes).into_owned();
-                Some(vec![LogRecord::text(context, logger, level, &message)])
+                let message = String::from_utf8_lossy(&bytes);
+                show(&LogRecord::text(context, logger, level, &message));
             }
-            Value::Text(message) => Some(vec![LogRecord::text(context, logger, level, &message)]),
-            _ => None,
+            Value::Text(message) => show(&LogRecord::text(context, logger, level, &message)),
+            _ => return None,
         }
+        Some(())
     }
 
     fn text(context: &str, logger: String, level: i64, message: &str) -> LogRecord {
@@ -151,8 +162,11 @@ pub(crate) fn write_to_stderr(record: &LogRecord) {
 mod tests {
     use super::*;
 
-    fn messages(records: Option<Vec<LogRecord>>) -> Vec<String> {
-        records.unwrap().into_iter().map(|record| record.message).collect()
+    fn messages(message: Value) -> Option<Vec<String>> {
+        let mut messages = Vec::new();
+        let mut keep = |record: &LogRecord| messages.push(record.message.clone());
+        LogRecord::from_message("x", message, &mut keep)?;
+        Some(messages)
     }
 
     fn message(logger: &str, message: Value) -> Value {
@@ -162,23 +176,20 @@ mod tests {
     #[test]
     fn output_becomes_a_record_a_line() {
         let output = message("stdout", Value::Bytes(b"a\x1b[1m\r\n\n\xff end".to_vec()));
-        assert_eq!(
-            messages(LogRecord::from_message("x", output)),
-            ["a\\x1b[1m", "", "\u{fffd} end"]
-        );
+        assert_eq!(messages(output).unwrap(), ["a\\x1b[1m", "", "\u{fffd} end"]);
     }
 
     #[test]
     fn a_record_of_logging_keeps_its_lines() {
         let record = message("app", Value::Text("failed\n  File \"x\"\x07\n".into()));
-        assert_eq!(messages(LogRecord::from_message("x", record)), ["failed\n  File \"x\"\\x07"]);
+        assert_eq!(messages(record).unwrap(), ["failed\n  File \"x\"\\x07"]);
     }
 
     #[test]
     fn what_is_not_a_record_is_told_apart() {
-        assert_eq!(LogRecord::from_message("x", Value::None), None);
-        assert_eq!(LogRecord::from_message("x", message("app", Value::None)), None);
-        assert_eq!(LogRecord::from_message("x", Value::Tuple(vec![Value::None; 3])), None);
+        assert_eq!(messages(Value::None), None);
+        assert_eq!(messages(message("app", Value::None)), None);
+        assert_eq!(messages(Value::Tuple(vec![Value::None; 3])), None);
     }
 
     #[test]

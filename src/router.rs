@@ -26,7 +26,7 @@ pub(crate) const LOAD_MODULE: u32 = 107;
 /// Handles below are well known, those from here up are given out one by one for answers.
 const FIRST_REPLY_HANDLE: u32 = 1000;
 /// Receivers have random handles above the reply handles' range, so that a `Sender` is a capability.
-const FIRST_RECEIVER_HANDLE: u32 = 1 << 30;
+pub(crate) const FIRST_RECEIVER_HANDLE: u32 = 1 << 30;
 
 /// The ids and handles of one program. `T` is what a handle leads to.
 #[derive(Debug)]
@@ -301,6 +301,9 @@ mod tests {
         let levels = [Level::Debug, Level::Warning, Level::Error].map(|it| it.number().to_string());
         let line = format!("DEBUG, WARNING, ERROR = {}", levels.join(", "));
         assert!(core.lines().any(|it| it == line), "{line}");
+        let channel = include_str!("../bootstrap/econtext/channel.py");
+        let bit = FIRST_RECEIVER_HANDLE.trailing_zeros();
+        assert!(channel.contains(&format!("FIRST = 1 << {bit} ")));
         // The child ends the waits of these when it leaves.
         assert!(core.contains(&format!("if handle >= {FIRST_REPLY_HANDLE}:")));
     }

@@ -29,8 +29,11 @@ fn escape_except(text: &str, kept: &[char]) -> String {
             c if c.is_control() && (c as u32) < 0x100 => {
                 write!(out, "\\x{:02x}", c as u32).expect("a String takes all");
             }
-            // Marks that change the direction of what follows can hide text.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            // Marks that end a line, or change the direction of what follows and so can hide text.
+            '\u{61c}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
                 write!(out, "\\u{:04x}", c as u32).expect("a String takes all");
             }
             c => out.push(c),

@@ -7,8 +7,7 @@ mod bigint;
 mod describe;
 
 pub use bigint::BigInt;
-#[allow(unused_imports)] // what shows remote text has no user yet
-pub(crate) use describe::{describe, escape};
+pub(crate) use describe::describe;
 
 use crate::CallError;
 

@@ -50,6 +50,30 @@ def close_with(out, count, reason):
     except ChannelError as error:
         return u'%s' % error
 
+def close_while_sending(out):
+    told = []
+    def send():
+        try:
+            while True:
+                out.send(b'x' * 10000)
+        except ChannelError as error:
+            told.append(u'%s' % error)
+    thread = threading.Thread(target=send)
+    thread.daemon = True
+    thread.start()
+    while not out.credit.waiters:
+        time.sleep(.01)
+    out.close()
+    thread.join(20)
+    return told[0]
+
+def forge_sender(context_id, handle):
+    class Forged(object):
+        def __reduce__(self):
+            from econtext.core import Sender
+            return Sender, (context_id, handle)
+    return Forged()
+
 def keep(out):
     global kept
     kept = out
@@ -727,6 +751,34 @@ fn a_python_sender_that_waits_for_credit_is_woken_by_shutdown() {
             context.shutdown().unwrap();
             assert_eq!(get(call), "the context is shutting down");
         });
+    });
+}
+
+#[test]
+fn a_python_sender_that_waits_for_credit_is_woken_by_another_threads_close() {
+    isolated(|| {
+        for_each_kind_of_python(|python| {
+            let router = router();
+            let context = router.connect(local(python)).unwrap();
+            let (sender, _receiver) = router.channel::<Value>();
+            let call = context.call_async::<String>("work:close_while_sending", (sender,)).unwrap();
+            assert_eq!(get(call), "the channel is closed");
+        });
+    });
+}
+
+#[test]
+fn a_child_cannot_have_the_program_send_to_a_service_of_another() {
+    isolated(|| {
+        let router = router();
+        let [one, other] = [(); 2].map(|()| router.connect(any()).unwrap());
+        // Calls, shutdown, and where answers go.
+        for handle in [101, 106, 1000] {
+            let forged = one.call::<Sender<Value>>("work:forge_sender", (other.id(), handle));
+            let words = words(forged);
+            assert!(words.contains("which is not a receiver's"), "{words}");
+        }
+        assert_eq!(other.call::<i64>("work:echo", (5,)).unwrap(), 5);
     });
 }
 

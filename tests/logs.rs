@@ -54,6 +54,22 @@ def forked():
         os._exit(0)
     os.waitpid(pid, 0)
 
+def collect_always():
+    import gc
+    class Left(object):
+        def __init__(self):
+            self.itself = self
+        def __del__(self):
+            logging.getLogger('left').warning('collected')
+    global leave
+    leave = Left
+    getattr(gc, 'set_threshold', lambda *counts: None)(1, 1, 1)
+
+def large():
+    for _ in range(3):
+        leave()
+    return b'x' * 300000
+
 def chatty():
     class Value(object):
         def __str__(self):
@@ -217,6 +233,24 @@ fn logging_inside_of_logging_ends() {
             });
             let records = logged(&run, "logs:chatty");
             assert_eq!(of(&records, "outer"), [(Level::Warning, "value")]);
+        });
+    });
+}
+
+#[test]
+fn a_finalizer_that_logs_in_the_middle_of_a_send_does_not_stop_the_child() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("logs", LOGS);
+            });
+            run.context.call::<()>("logs:collect_always", ()).unwrap();
+            for _ in 0..30 {
+                let soon = std::time::Duration::from_secs(30);
+                let large: Vec<u8> =
+                    run.context.call_with_deadline(soon, "logs:large", ()).unwrap();
+                assert_eq!(large.len(), 300_000);
+            }
         });
     });
 }

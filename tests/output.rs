@@ -2,7 +2,7 @@
 
 use std::env;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,10 @@ def ways():
         file.write('opened\n')
     print('')
     print('last')
+
+def forward(lines):
+    from econtext import core
+    core.router.log('stdout', 20, lines)
 
 def errors():
     print('print', file=sys.stderr)
@@ -254,6 +258,29 @@ fn ten_megabytes_at_once_arrive_whole() {
                 is_all.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
             }
         });
+    });
+}
+
+#[test]
+fn empty_lines_in_one_message_are_shown_in_bounded_memory() {
+    const LINES: usize = 2_000_000;
+    isolated(|| {
+        let shown = Arc::new(AtomicUsize::new(0));
+        let count = shown.clone();
+        let sink = move |_: &LogRecord| {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let grace = Duration::from_secs(60);
+        let router = Router::builder().on_log(sink).shutdown_grace(grace).build().unwrap();
+        router.modules().source("prints", PRINTS);
+        let context = router.connect(Local::new()).unwrap();
+        context.call::<()>("prints:forward", (vec![b'\n'; LINES],)).unwrap();
+        router.shutdown().unwrap();
+        assert_eq!(shown.load(Ordering::Relaxed), LINES);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib < 64 << 10, "{kib} KiB");
     });
 }
 

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use econtext::{Context, Error, Local, Router};
 
@@ -137,6 +138,20 @@ fn versions_are_told_apart_where_support_begins_and_ends() {
         ] {
             assert_eq!(verdict(hexversion), status, "{hexversion}");
         }
+    });
+}
+
+#[test]
+fn a_candidate_that_hangs_ends_with_the_start() {
+    isolated(|| {
+        let short = Duration::from_millis(300);
+        let router = Router::builder().connect_timeout(short).build().unwrap();
+        let candidates = Candidates::new();
+        candidates.stub("hanging", "sleep 1000; exit 1");
+        candidates.good("good", newest());
+        let error = router.connect(candidates.local(["hanging", "good"])).unwrap_err().to_string();
+        assert!(error.ends_with(": starting Python: no answer within 300ms"), "{error}");
+        router.shutdown().unwrap();
     });
 }
 

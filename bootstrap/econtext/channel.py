@@ -9,7 +9,8 @@ import os, select, sys, time
 from io import BytesIO
 from econtext import core
 
-OPEN, QUARTER = object(), 4
+OPEN = object()
+FIRST = 1 << 30  # the handles of receivers; what is below is an answer's, or a service
 GLOBALS = frozenset((module, name) for module, names in (
     ('econtext.core', 'CallError _DEAD Context Sender'), ('_codecs', 'encode'),
     ('builtins', 'bytes bytearray set frozenset complex'),
@@ -115,9 +116,13 @@ class Credit(object):
                 self.gone = news.reason
             else:
                 self.granted = max(self.granted, news)
-            waiters, self.waiters = self.waiters, []
+            waiters = self.take_waiters()
         for waiter in waiters:
             waiter.release()
+
+    def take_waiters(self):
+        waiters, self.waiters = self.waiters, []
+        return waiters
 
     def take(self, cost):
         """Wait until a frame of `cost` bytes may go. A large one would wait for the last crumbs of the
@@ -140,6 +145,8 @@ class Sender(object):
     """The sending end. It may be passed anywhere in a value; the copy there has a credit of its own."""
 
     def __init__(self, context_id, handle):
+        if handle < FIRST:  # it would have our authority there
+            raise core.ChannelError('handle %d is not one of a receiver' % handle)
         self.context_id, self.handle, self.credit = context_id, handle, Credit()
         self.control = core.router.add_handler(self.credit.on_control, [context_id] + core.router.parents)
 
@@ -164,6 +171,9 @@ class Sender(object):
             if self.credit.gone is not OPEN:
                 return
             self.credit.gone = None
+            waiters = self.credit.take_waiters()
+        for waiter in waiters:
+            waiter.release()
         core.router.handlers.pop(self.control, None)
         post(self.context_id, self.handle, core.encode_dead(reason))
 
@@ -234,9 +244,8 @@ class Receiver(object):
     """The receiving end: iterate, or get(). Pass its sender() to those who are to send."""
 
     def __init__(self):
-        self.queue, self.handle = Queue(), 0
-        while self.handle < 1000:  # a random one, so that only who was given a sender can send
-            self.handle = core.Struct('>L').unpack(os.urandom(4))[0] & 0x7fffffff
+        self.queue = Queue()  # the handle is random, so that only who was given a sender can send
+        self.handle = core.Struct('>L').unpack(os.urandom(4))[0] & FIRST - 1 | FIRST
         core.router.add_handler(self.queue.on_message, None, self.handle)
 
     def sender(self):

@@ -233,7 +233,7 @@ class Stream(object):
         self.fd_in, self.fd_out = private(fd_in, os.O_NONBLOCK), private(fd_out, os.O_NONBLOCK)
         self.id, self.limit, self.protect, self.wake = id, limit, protect, wake
         self.sign, self.verify = signer(key, b'up'), signer(key, b'down')
-        self.lock, self.pid, self.broker = _thread.allocate_lock(), os.getpid(), None
+        self.lock, self.pid, self.owner, self.broker = _thread.allocate_lock(), os.getpid(), None, None
         self.queue, self.queued, self.ended, self.waiters = deque(), 0, False, []
         self.rest, self.large = b'', None
 
@@ -243,10 +243,13 @@ class Stream(object):
             raise StreamError('a message of %d bytes is over the limit of %d' % (len(data), self.limit))
         if os.getpid() != self.pid:
             raise StreamError('this is a forked copy of the context, which has no stream')
-        waiter = None
+        me, waiter = _thread.get_ident(), None
+        if self.owner == me:  # a finalizer, run by a collection in the middle of a send of this very thread
+            return router.defer(lambda: self.send(dst, handle, data, reply_to))
         with self.lock:
             if self.ended:
                 return
+            self.owner = me
             free = not self.queue
             head = HEADER.pack(20 + len(data), dst, self.id, self.id, handle, reply_to)
             if len(data) < LARGE:
@@ -258,10 +261,11 @@ class Stream(object):
             self.queued += 44 + len(data)
             if free and not hold:
                 self.write()
-            if self.queued > QUEUE_BYTES and _thread.get_ident() != self.broker:
+            if self.queued > QUEUE_BYTES and me != self.broker:
                 waiter = _thread.allocate_lock()
                 waiter.acquire()
                 self.waiters.append(waiter)
+            self.owner = None
         if self.queue:
             self.wake()
         if waiter:
@@ -293,7 +297,9 @@ class Stream(object):
 
     def flush(self):
         with self.lock:
+            self.owner = _thread.get_ident()
             self.write()
+            self.owner = None
 
     def end(self):
         """Nothing can be sent any more."""
@@ -312,7 +318,9 @@ class Stream(object):
             count = len(data)
             data = self.rest + data
         else:
-            count = self.file.readinto(self.large[self.have:]) or 0
+            count = self.file.readinto(self.large[self.have:])
+            if count is None:  # nothing is there after all
+                return []
             self.have += count
             data = self.large
         if not count:
@@ -544,7 +552,7 @@ class Router(object):
 
     def on_call(self, src, auth, reply_to, data):
         self.calls.append((src, reply_to, data))
-        if self.called.locked():
+        if self.called.locked() and not self.closed:  # else the main thread may be waiting for the end
             self.called.release()
 
     def on_shutdown(self, src, auth, reply_to, data):

@@ -294,6 +294,17 @@ impl Process {
         Ok(self.status)
     }
 
+    /// The same to it and all that it started in its session's first process group: what a shell runs
+    /// does not end with the shell.
+    pub fn signal_group(&mut self, number: c_int) -> io::Result<()> {
+        if self.try_wait()?.is_some() {
+            return Ok(());
+        }
+        // Not reaped a moment ago, and nobody but us reaps it, so the group's number is its own still.
+        // SAFETY: involves no memory.
+        check(unsafe { libc::kill(-self.pid, number) }).map(drop)
+    }
+
     /// Sends a signal, and nothing to a process that has ended: its number may be another's by now.
     pub fn signal(&mut self, number: c_int) -> io::Result<()> {
         if self.try_wait()?.is_some() {

@@ -1,6 +1,7 @@
 //! A value in one short line, for errors: its type and how Python would show it.
 
 use super::Value;
+use crate::text::escape;
 use std::fmt::Write;
 
 /// How much of a value is shown, in characters, before it is cut.
@@ -32,25 +33,6 @@ pub(crate) fn describe(value: &Value) -> String {
         text += "...";
     }
     format!("{kind} {text}")
-}
-
-/// The text with its control characters escaped as in a Rust string.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_control(character) {
-            escaped.extend(character.escape_default());
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
-}
-
-/// Whether a terminal might act on it: the control characters, and those that turn the direction of writing.
-fn is_control(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Appends what Python would show, and stops when there is enough; so it descends no deeper than that either.
@@ -146,6 +128,7 @@ mod tests {
             (int.clone(), "int 5"),
             (Value::Float(1.0), "float 1.0"),
             (Value::Text("it's\n".into()), "str 'it\\'s\\n'"),
+            (Value::Text("\x1b[31m\u{202e}".into()), "str '\\x1b[31m\\u202e'"),
             (Value::Bytes(b"\xff\n".to_vec()), "bytes b'\\xff\\n'"),
             (Value::Tuple(vec![int.clone()]), "tuple (5,)"),
             (Value::Dict(vec![(Value::Text("a".into()), int.clone())]), "dict {'a': 5}"),
@@ -162,10 +145,5 @@ mod tests {
         assert_eq!(describe(&long).chars().count(), "list ".len() + SHOWN + "...".len());
         let deep = (0..2000).fold(Value::None, |inner, _| Value::List(vec![inner]));
         assert_eq!(describe(&deep), format!("list {}...", "[".repeat(SHOWN)));
-    }
-
-    #[test]
-    fn terminal_escapes_do_not_get_through() {
-        assert_eq!(escape("a\x1b[31m\u{202e}b\u{e9}"), "a\\u{1b}[31m\\u{202e}b\u{e9}");
     }
 }
