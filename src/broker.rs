@@ -6,7 +6,7 @@
 //! with end-of-file is delivered. Without traffic the thread sleeps: a timeout is given to poll(2) only
 //! while a start, a shutdown or an end has a deadline.
 //!
-//! Not here: what frames mean (`dispatch`), where they may go (`router`).
+//! Not here: what frames mean (`master`), where they may go (`router`).
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -63,6 +63,7 @@ enum Command {
     Write(u32),
     Look,
     Leave(u32),
+    Break(u32, &'static str),
     Stop,
 }
 
@@ -108,6 +109,11 @@ impl Handle {
         let _ = self.command(Command::Leave(id));
     }
 
+    /// Ends a child's stream for this reason.
+    pub(crate) fn break_off(&self, id: u32, reason: &'static str) {
+        let _ = self.command(Command::Break(id, reason));
+    }
+
     /// Shuts all children down, then the broker itself.
     pub(crate) fn stop(&self) {
         let _ = self.command(Command::Stop);
@@ -129,6 +135,20 @@ impl Handle {
     fn take(&self) -> Vec<Command> {
         let mut commands = self.commands.lock().expect("held for a push only");
         commands.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Ends the taking of commands. Children that were handed over and not taken are ended.
+    fn refuse_all(&self) {
+        let commands = match self.commands.lock() {
+            Ok(mut commands) => commands.take(),
+            // A panic while it was held: the broker's own.
+            Err(poisoned) => poisoned.into_inner().take(),
+        };
+        for command in commands.into_iter().flatten() {
+            if let Command::Add(mut link) = command {
+                link.abandon();
+            }
+        }
     }
 
     /// Ends the taking of commands, unless there are some.
@@ -528,27 +548,31 @@ fn pollfd(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
 
 /// Runs the broker until it is told to stop and all children have ended.
 pub(crate) fn run(handle: &Handle, waker: Waker, events: &dyn Events) {
-    /// Whatever ends this function, a panic too, everybody is told.
-    struct Stopped<'a>(&'a dyn Events);
-    impl Drop for Stopped<'_> {
-        fn drop(&mut self) {
-            self.0.stopped();
-        }
-    }
-    let _stopped = Stopped(events);
-    let mut broker = Broker { links: HashMap::new(), stopping: false };
+    let mut broker = Broker { handle, events, links: HashMap::new(), stopping: false };
     while !(broker.stopping && broker.links.is_empty() && handle.close()) {
-        broker.pass(handle, &waker, events);
+        broker.pass(&waker);
     }
 }
 
-struct Broker {
+struct Broker<'a> {
+    handle: &'a Handle,
+    events: &'a dyn Events,
     links: HashMap<u32, Box<Link>>,
     stopping: bool,
 }
 
-impl Broker {
-    fn pass(&mut self, handle: &Handle, waker: &Waker, events: &dyn Events) {
+/// Whatever ends the broker, a panic too, no process is left and everybody is told.
+impl Drop for Broker<'_> {
+    fn drop(&mut self) {
+        self.handle.refuse_all();
+        self.links.values_mut().for_each(|link| link.abandon());
+        self.events.stopped();
+    }
+}
+
+impl Broker<'_> {
+    fn pass(&mut self, waker: &Waker) {
+        let events = self.events;
         let mut fds = vec![pollfd(waker.0.as_fd(), libc::POLLIN)];
         let mut owners = Vec::with_capacity(self.links.len() * 3);
         for (id, link) in &self.links {
@@ -565,7 +589,7 @@ impl Broker {
             panic!("poll(2) of {} descriptors: {error}", fds.len());
         }
         if fds[0].revents != 0 {
-            self.obey(handle, waker);
+            self.obey(waker);
         }
         let ready = |fd: &libc::pollfd| fd.revents != 0;
         let mut exited = Vec::new();
@@ -589,10 +613,11 @@ impl Broker {
                 link.look_for_exit(events);
             }
         }
-        self.end_what_ended(events);
+        self.end_what_ended();
     }
 
-    fn obey(&mut self, handle: &Handle, waker: &Waker) {
+    fn obey(&mut self, waker: &Waker) {
+        let handle = self.handle;
         let mut bytes = [0; 64];
         while sys::read(waker.0.as_fd(), &mut bytes).is_ok_and(|count| count == bytes.len()) {}
         // Cleared before the commands are taken: one that comes later wakes again.
@@ -618,6 +643,12 @@ impl Broker {
                         link.leave(End::Lost("it was shut down".into()));
                     }
                 }
+                Command::Break(id, reason) => {
+                    if let Some(link) = self.links.get_mut(&id).filter(|link| link.socket.is_some())
+                    {
+                        link.stream_ended(Some(reason.into()));
+                    }
+                }
                 Command::Stop => {
                     self.stopping = true;
                     self.links.values_mut().for_each(|link| link.leave(End::Shutdown));
@@ -626,7 +657,8 @@ impl Broker {
         }
     }
 
-    fn end_what_ended(&mut self, events: &dyn Events) {
+    fn end_what_ended(&mut self) {
+        let events = self.events;
         let now = Instant::now();
         for link in self.links.values_mut() {
             link.pace.look(&link.peer.backlog, events.shown(), now);

@@ -208,7 +208,7 @@ impl Function {
         self.encode()?.send(Limit::new(self.timeout))
     }
 
-    /// Calls, and asks for no answer: an exception goes to the log.
+    /// Calls, and asks for no answer: an exception goes to the log. A timeout has no effect.
     pub fn call_no_reply(self) -> Result<()> {
         self.encode()?.send_no_reply()
     }

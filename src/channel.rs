@@ -39,7 +39,7 @@ pub(crate) fn channel<T>(master: &Arc<Master>) -> (Sender<T>, Receiver<T>) {
             handle,
             mailbox: mailbox.clone(),
             window,
-            granted: Mutex::default(),
+            accounts: Mutex::default(),
             tx: Mutex::default(),
         }
     });
@@ -80,13 +80,15 @@ pub(crate) struct ChannelTarget {
 }
 
 impl ChannelTarget {
-    pub(crate) fn arrived(&self, item: Item) {
+    /// Takes an item; an error is the end of the stream that brought it.
+    pub(crate) fn arrived(&self, item: Item) -> std::result::Result<(), String> {
         let sender = (item.from, item.control);
+        let Some(rx) = self.rx.upgrade() else { return Ok(()) };
+        rx.admit(&item)?;
         if !self.mailbox.push(item) {
-            if let Some(rx) = self.rx.upgrade() {
-                rx.tell([sender], &None);
-            }
+            rx.tell([sender], &None);
         }
+        Ok(())
     }
 
     pub(crate) fn end(&self, end: &End) {
@@ -101,9 +103,18 @@ pub(crate) struct Rx {
     handle: u32,
     mailbox: Arc<Mailbox>,
     window: u64,
-    /// For each sending context and its control handle: bytes consumed, and bytes granted.
-    granted: Mutex<HashMap<(u32, u32), (u64, u64)>>,
+    /// For each sending context and its control handle.
+    accounts: Mutex<HashMap<(u32, u32), Account>>,
     tx: Mutex<Weak<Tx>>,
+}
+
+/// What has passed from one sender, in bytes.
+#[derive(Debug, Default)]
+struct Account {
+    arrived: u64,
+    consumed: u64,
+    /// What of it the sender has been told.
+    granted: u64,
 }
 
 impl Rx {
@@ -128,20 +139,32 @@ impl Rx {
         }
     }
 
+    /// Notes an item that has arrived. A sender counts more as outstanding than is outstanding here, since
+    /// grants take their time: what is too much by this count was sent without credit.
+    fn admit(&self, item: &Item) -> std::result::Result<(), String> {
+        let mut accounts = self.accounts.lock().expect("held for a sum only");
+        let account = accounts.entry((item.from, item.control)).or_default();
+        let outstanding = account.arrived - account.granted;
+        if outstanding + item.cost > self.window && outstanding > self.window / 4 {
+            return Err("it sent to a channel without credit".into());
+        }
+        account.arrived += item.cost;
+        Ok(())
+    }
+
     fn consumed(&self, item: &Item) {
-        if item.control == 0 {
+        let mut accounts = self.accounts.lock().expect("held for a sum only");
+        // Items of this program's own senders have no account.
+        let Some(account) = accounts.get_mut(&(item.from, item.control)) else { return };
+        account.consumed += item.cost;
+        if account.consumed - account.granted <= self.window / 4 {
             return;
         }
-        let mut granted = self.granted.lock().expect("held for a sum only");
-        let (consumed, told) = granted.entry((item.from, item.control)).or_default();
-        *consumed += item.cost;
-        if *consumed - *told > self.window / 4 {
-            *told = *consumed;
-            let total = i64::try_from(*consumed).expect("no stream carries 2^63 bytes");
-            drop(granted);
-            if let Some(master) = self.master.upgrade() {
-                master.post(item.from, item.control, &Value::Int(total));
-            }
+        account.granted = account.consumed;
+        let total = i64::try_from(account.granted).expect("no stream carries 2^63 bytes");
+        drop(accounts);
+        if let Some(master) = self.master.upgrade().filter(|_| item.control != 0) {
+            master.post(item.from, item.control, &Value::Int(total));
         }
     }
 
@@ -172,7 +195,7 @@ impl Rx {
         }
         // Those whose items were never looked at wait for credit, too.
         let mut senders = HashSet::from_iter(self.mailbox.creditors());
-        senders.extend(self.granted.lock().expect("held for a sum only").keys());
+        senders.extend(self.accounts.lock().expect("held for a sum only").keys());
         senders
     }
 
@@ -433,7 +456,8 @@ impl Tx {
         }
     }
 
-    fn send(&self, item: &impl ToValue) -> Result<()> {
+    /// Gives false where that would have to wait, and may not.
+    fn send(&self, item: &impl ToValue, may_wait: bool) -> Result<bool> {
         let refuse = |reason| Err(Error::Send { what: "channel item".into(), reason });
         let mut data = Vec::new();
         let mut encoder = pickle::Encoder::new(&mut data);
@@ -449,13 +473,16 @@ impl Tx {
         match &self.end {
             TxEnd::Here { mailbox, window, .. } => {
                 let item = Item { data, from: MASTER, control: 0, cost };
-                mailbox.push_within(*window, item).map_err(|end| end.error("channel", "sending"))
+                let pushed = mailbox.push_within(*window, item, may_wait);
+                pushed.map_err(|end| end.error("channel", "sending"))
             }
             TxEnd::There { peer, handle, control, credit, .. } => {
                 let error = |end: End| end.error(peer.name(), "sending to a channel");
-                credit.take(cost).map_err(error)?;
+                if !credit.take(cost, may_wait).map_err(error)? {
+                    return Ok(false);
+                }
                 match peer.send(*handle, *control, data, Patience::Until(None)) {
-                    Ok(()) => Ok(()),
+                    Ok(()) => Ok(true),
                     Err(Refused::Ended(end)) => Err(error(end)),
                     Err(Refused::TimedOut) => unreachable!("there is no deadline"),
                 }
@@ -535,7 +562,12 @@ impl<T: ToValue> Sender<T> {
     /// Sends an item. Waits while the receiver is a window behind; woken by its progress, by the channel's
     /// end, by the end of its context and by shutdown, which are errors.
     pub fn send(&self, item: T) -> Result<()> {
-        self.tx.send(&item)
+        self.tx.send(&item, true).map(drop)
+    }
+
+    /// Sends an item unless that would have to wait for credit: `Ok(false)`, and the item is dropped.
+    pub fn try_send(&self, item: T) -> Result<bool> {
+        self.tx.send(&item, false)
     }
 }
 
@@ -595,8 +627,8 @@ impl Credit {
         self.state.lock().expect("held for a sum only")
     }
 
-    /// Waits until a frame of this cost may go.
-    fn take(&self, cost: u64) -> std::result::Result<(), End> {
+    /// Waits until a frame of this cost may go; false where it may not wait.
+    fn take(&self, cost: u64, may_wait: bool) -> std::result::Result<bool, End> {
         let large = cost > self.window / 4 * 3;
         let mut state = self.lock();
         loop {
@@ -607,7 +639,10 @@ impl Credit {
             let fits = outstanding + cost <= self.window;
             if fits || (large && outstanding <= self.window / 4) {
                 state.sent += cost;
-                return Ok(());
+                return Ok(true);
+            }
+            if !may_wait {
+                return Ok(false);
             }
             state = self.changed.wait(state).expect("held for a sum only");
         }
@@ -648,10 +683,11 @@ mod tests {
     #[test]
     fn a_frame_waits_for_credit_and_one_above_the_window_for_almost_all_of_it() {
         let credit = Credit::new(1000);
-        credit.take(600).unwrap();
-        credit.take(400).unwrap();
+        assert!(credit.take(600, true).unwrap());
+        assert!(credit.take(400, false).unwrap());
+        assert!(!credit.take(1, false).unwrap());
         std::thread::scope(|scope| {
-            let large = scope.spawn(|| credit.take(5000));
+            let large = scope.spawn(|| credit.take(5000, true));
             credit.arrived(Ok(Value::Int(700)));
             assert_eq!(credit.lock().sent, 1000);
             credit.arrived(Ok(Value::Int(751)));
@@ -663,7 +699,7 @@ mod tests {
     #[test]
     fn a_grant_of_more_than_was_sent_or_less_than_before_gives_nothing() {
         let credit = Credit::new(1000);
-        credit.take(100).unwrap();
+        credit.take(100, true).unwrap();
         for lie in [i64::MAX, 50, -1] {
             credit.arrived(Ok(Value::Int(lie)));
             assert_eq!(credit.lock().granted, 100);
@@ -673,9 +709,9 @@ mod tests {
     #[test]
     fn the_receivers_end_wakes_a_sender_with_the_reason() {
         let credit = Credit::new(10);
-        credit.take(10).unwrap();
+        credit.take(10, true).unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| credit.take(1));
+            let waiting = scope.spawn(|| credit.take(1, true));
             credit.arrived(Ok(Value::Dead(Some("full".into()))));
             let end = waiting.join().unwrap().unwrap_err();
             assert_eq!(end.error("x", "y").to_string(), "channel closed: full");

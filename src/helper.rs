@@ -103,6 +103,7 @@ impl Helper {
         }
         let mut state = self.lock();
         state.log.push_back((peer.clone(), entry));
+        // Without a thread it waits for the next job: nobody waits for a line of the log.
         self.wake(state);
     }
 
@@ -117,8 +118,10 @@ impl Helper {
             return Err(format!("{MODULE_REQUESTS} module requests at once"));
         }
         state.imports.push_back((peer.clone(), data));
-        self.wake(state);
-        Ok(())
+        if self.wake(state) {
+            return Ok(());
+        }
+        Err("no thread can be started to serve modules".into())
     }
 
     /// How many records have been shown: while this grows, the log's sink is not stuck.
@@ -126,17 +129,18 @@ impl Helper {
         self.shown.load(Ordering::Relaxed)
     }
 
-    fn wake(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    /// Gives false where there is no thread, and none can be started; the next job tries again.
+    fn wake(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
         if state.thread.is_none() && !state.stopping {
             let helper = self.clone();
             let thread = thread::Builder::new().name("econtext-helper".into());
             match thread.spawn(move || helper.run()) {
                 Ok(thread) => state.thread = Some(thread),
-                // Tried again with the next job; until then this one waits.
-                Err(_) => return,
+                Err(_) => return false,
             }
         }
         self.work.notify_one();
+        true
     }
 
     fn run(self: Arc<Self>) {

@@ -146,7 +146,13 @@ impl LogRecord {
 
 impl fmt::Display for LogRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}: {}", self.level, self.target(), self.logger, self.message)
+        write!(f, "{} {}: {}: ", self.level, self.target(), self.logger)?;
+        // The lines of one record must not look like records of others.
+        for (n, line) in self.message.split('\n').enumerate() {
+            f.write_str(if n == 0 { "" } else { "\n    " })?;
+            f.write_str(line)?;
+        }
+        Ok(())
     }
 }
 
@@ -190,6 +196,13 @@ mod tests {
         assert_eq!(messages(Value::None), None);
         assert_eq!(messages(message("app", Value::None)), None);
         assert_eq!(messages(Value::Tuple(vec![Value::None; 3])), None);
+    }
+
+    #[test]
+    fn the_lines_of_one_record_do_not_look_like_records() {
+        let record = LogRecord::own("x", Level::Error, "one\nERROR econtext.ctx.y: two".into());
+        let shown = "ERROR econtext.ctx.x: econtext: one\n    ERROR econtext.ctx.y: two";
+        assert_eq!(record.to_string(), shown);
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Mailbox {
     }
 
     /// The same for a sender in this program, who waits until no more than `window` is queued (an item
-    /// above the window waits until nothing is).
-    pub(crate) fn push_within(&self, window: u64, item: Item) -> Result<(), End> {
+    /// above the window waits until nothing is). Gives false where it would wait, and may not.
+    pub(crate) fn push_within(&self, window: u64, item: Item, may_wait: bool) -> Result<bool, End> {
         let mut state = self.lock();
         loop {
             if let Some(end) = &state.end {
@@ -74,13 +74,16 @@ impl Mailbox {
             if state.cost == 0 || state.cost + item.cost <= window {
                 break;
             }
+            if !may_wait {
+                return Ok(false);
+            }
             state = self.taken.wait(state).expect("see lock()");
         }
         state.cost += item.cost;
         state.items.push_back(item);
         self.arrived.notify_one();
         Self::tell(state);
-        Ok(())
+        Ok(true)
     }
 
     /// Ends it; only the first end counts.
@@ -335,17 +338,17 @@ mod tests {
     #[test]
     fn a_sender_of_this_program_waits_for_room_and_is_woken_by_the_end() {
         let mailbox = Mailbox::default();
-        mailbox.push_within(15, item(1)).unwrap();
+        mailbox.push_within(15, item(1), true).unwrap();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| mailbox.push_within(15, item(2)));
+            let second = scope.spawn(|| mailbox.push_within(15, item(2), true));
             assert_eq!(mailbox.take(soon()).unwrap().data, [1]);
             second.join().unwrap().unwrap();
-            let third = scope.spawn(|| mailbox.push_within(15, item(3)));
+            let third = scope.spawn(|| mailbox.push_within(15, item(3), true));
             mailbox.end(End::Closed(None));
             assert!(matches!(third.join().unwrap(), Err(End::Closed(None))));
         });
         let above_the_window = Mailbox::default();
-        above_the_window.push_within(5, item(1)).unwrap();
+        above_the_window.push_within(5, item(1), true).unwrap();
     }
 
     #[test]

@@ -63,13 +63,14 @@ pub(crate) struct Settings {
     log_level: Level,
     pub(crate) max_message_bytes: usize,
     pub(crate) channel_window_bytes: u64,
+    protect_bytes: u32,
     unidirectional: bool,
     grace: Duration,
     connect_timeout: Duration,
 }
 
-/// How many bytes of a frame are signed on streams of our own; see PROTOCOL in the module `wire`.
-const PROTECT_BYTES: usize = 64 << 10;
+/// How many bytes of a message are signed by default: every ordinary one whole.
+const PROTECT_BYTES: u32 = 64 << 10;
 
 /// Beyond it a child's poll(2), which takes milliseconds, would be out of range.
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -82,8 +83,11 @@ impl RouterBuilder {
         self
     }
 
-    /// Where log records go instead of to stderr. Runs on a thread of its own, one record at a time; a
+    /// Where log records go instead of to stderr. Runs on the helper thread, one record at a time; a
     /// sink that is too slow loses records beyond 1 MiB a context, which is said in a record.
+    ///
+    /// That thread serves modules, too: a sink that waits for a call waits for ever if the function is
+    /// in a module that is not there yet.
     pub fn on_log(mut self, sink: impl FnMut(&LogRecord) + Send + 'static) -> Self {
         self.sink = Box::new(sink);
         self
@@ -100,6 +104,14 @@ impl RouterBuilder {
     /// How many bytes the sender of a channel may be ahead of its receiver. Default: 256 KiB.
     pub fn channel_window_bytes(mut self, bytes: usize) -> Self {
         self.settings.channel_window_bytes = bytes.clamp(1024, 1 << 30) as u64;
+        self
+    }
+
+    /// How many bytes of each message are signed, in both directions. Default: 64 KiB, so that every
+    /// ordinary message is signed whole; the bulk of larger ones rests on the integrity of the pipe or
+    /// ssh stream that carries it.
+    pub fn protect_bytes(mut self, bytes: usize) -> Self {
+        self.settings.protect_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self
     }
 
@@ -151,6 +163,7 @@ impl Router {
                 log_level: Level::Info,
                 max_message_bytes: 128 << 20,
                 channel_window_bytes: 256 << 10,
+                protect_bytes: PROTECT_BYTES,
                 unidirectional: false,
                 grace: Duration::from_secs(5),
                 connect_timeout: Duration::from_secs(30),
@@ -347,12 +360,14 @@ impl Master {
         let (process, socket, stderr) = plan.spawn(&launch.argv).map_err(fail)?;
 
         let socket = Arc::new(socket);
-        let out = Outgoing::new(socket.clone(), Sealer::new(&key.derive(b"down"), PROTECT_BYTES));
+        let settings = &self.settings;
+        let protect = settings.protect_bytes as usize;
+        let sealer = Sealer::new(&key.derive(b"down"), protect);
+        let out = Outgoing::new(socket.clone(), sealer, settings.max_message_bytes);
         let name = plan.full_name(process.pid);
         let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
         self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
 
-        let settings = &self.settings;
         let mut flight = launch.flight;
         flight.extend(bootstrap::configuration(&bootstrap::Config {
             context_id: id,
@@ -361,7 +376,7 @@ impl Master {
             name: peer.name(),
             log_level: settings.log_level.number(),
             max_message_bytes: u32::try_from(settings.max_message_bytes).unwrap_or(u32::MAX),
-            protect_bytes: PROTECT_BYTES as u32,
+            protect_bytes: settings.protect_bytes,
             window_bytes: u32::try_from(settings.channel_window_bytes).unwrap_or(u32::MAX),
             grace_ms: settings.grace.min(LONGEST_GRACE).as_millis() as u32,
             hello_handle,
@@ -374,7 +389,7 @@ impl Master {
             socket,
             stderr,
             process,
-            decoder: Decoder::new(&key.derive(b"up"), PROTECT_BYTES, settings.max_message_bytes),
+            decoder: Decoder::new(&key.derive(b"up"), protect, settings.max_message_bytes),
             candidates: plan.python.candidates().to_vec(),
             connect_timeout: settings.connect_timeout,
             grace: settings.grace,
@@ -470,7 +485,7 @@ impl Master {
                 peer.up(info);
             }
             Target::Answer(answer) => answer.arrived(item),
-            Target::Channel(channel) => channel.arrived(item),
+            Target::Channel(channel) => channel.arrived(item)?,
             Target::Credit(credit) => credit.arrived(pickle::decode(&item.data, &self.limits)),
         }
         Ok(())

@@ -71,8 +71,10 @@ impl Peer {
         patience: Patience,
     ) -> Result<(), Refused> {
         let header = Header { dst: self.id, src: MASTER, auth: MASTER, handle, reply_to };
-        if self.out.send(&header, data, patience)? == Sent::Queued {
-            self.broker.write(self.id);
+        match self.out.send(&header, data, patience)? {
+            Sent::Done => {}
+            Sent::Queued => self.broker.write(self.id),
+            Sent::Unread => self.broker.break_off(self.id, "it does not read its answers"),
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ use crate::wire::{Header, Sealer};
 
 /// More than this in a connected child's queue makes a caller wait.
 const QUEUE_LIMIT_BYTES: usize = 16 << 20;
+/// More than this beside what callers may have queued: the child asks, and does not read the answers.
+const ANSWERS_LIMIT_BYTES: usize = 64 << 20;
 /// Frames are gathered in buffers of about this size while they queue.
 const GATHER_BYTES: usize = 64 << 10;
 
@@ -34,6 +36,8 @@ struct State {
     queued: usize,
     /// The broker knows that it is to write.
     broker_told: bool,
+    /// More than this is not queued for a child that is up, whoever sends.
+    limit: usize,
     /// The child is up, so that a full queue is its slowness and not its absence.
     connected: bool,
     end: Option<End>,
@@ -47,7 +51,8 @@ struct Open {
 /// What a sender does while more than 16 MiB are queued for a connected child.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
-    /// Queues its frame on top. For answers and grants, which are bounded by what was asked for.
+    /// Queues its frame on top. For answers and grants: who gets them is to read them, and if too much is
+    /// left unread it is refused.
     None,
     /// Waits until there is room, or until the deadline.
     Until(Option<Instant>),
@@ -60,6 +65,8 @@ pub(crate) enum Sent {
     Done,
     /// The broker must be told to write.
     Queued,
+    /// It has been dropped: the child does not read what it asked for, and is to be disconnected.
+    Unread,
 }
 
 /// Why a frame was not taken.
@@ -71,22 +78,25 @@ pub(crate) enum Refused {
 
 impl Outgoing {
     /// A stream over `socket`, which must not block.
-    pub(crate) fn new(socket: Arc<OwnedFd>, sealer: Sealer) -> Self {
-        Outgoing::with(Some(Open { socket, sealer }), None)
+    /// `max_message_bytes` is the most that one caller can queue on top of the others.
+    pub(crate) fn new(socket: Arc<OwnedFd>, sealer: Sealer, max_message_bytes: usize) -> Self {
+        let limit = QUEUE_LIMIT_BYTES + max_message_bytes + ANSWERS_LIMIT_BYTES;
+        Outgoing::with(Some(Open { socket, sealer }), limit, None)
     }
 
     /// A stream that never was, because of `end`.
     pub(crate) fn ended(end: End) -> Self {
-        Outgoing::with(None, Some(end))
+        Outgoing::with(None, 0, Some(end))
     }
 
-    fn with(open: Option<Open>, end: Option<End>) -> Self {
+    fn with(open: Option<Open>, limit: usize, end: Option<End>) -> Self {
         let state = State {
             open,
             queue: VecDeque::new(),
             written: 0,
             queued: 0,
             broker_told: false,
+            limit,
             connected: false,
             end,
         };
@@ -126,6 +136,9 @@ impl Outgoing {
         }
         if let Some(end) = &state.end {
             return Err(Refused::Ended(end.clone()));
+        }
+        if state.connected && state.queued > state.limit {
+            return Ok(Sent::Unread);
         }
         let Some(open) = &mut state.open else { return Ok(Sent::Done) };
         let head = open.sealer.seal(header, &data);

@@ -5,7 +5,7 @@ which the receiver grants bytes, in total, as it consumes. What the broker threa
 wakes; all else happens on the threads that send and receive.
 """
 from __future__ import absolute_import
-import os, select, sys, time
+import os, select, sys
 from io import BytesIO
 from econtext import core
 
@@ -86,7 +86,7 @@ class Waiter(object):
         """Whether release() came before the deadline."""
         if deadline is None:
             return self.lock.acquire()
-        left = max(0, deadline - time.time())
+        left = max(0, deadline - core.clock())
         if not self.fds:
             return self.lock.acquire(True, left)
         return bool(select.select(self.fds[:1], [], [], left)[0])
@@ -97,11 +97,24 @@ class Waiter(object):
 
 
 class Credit(object):
-    """What a sender has sent, and what of it has been consumed."""
+    """What this process has sent to one receiver, and what of it has been consumed.
 
-    def __init__(self):
+    All senders of a receiver share it, however often one arrives, until the receiver is gone.
+    """
+    shared, making = {}, core._thread.allocate_lock()  # (context id, handle): Credit
+
+    def __init__(self, key):
         self.lock, self.waiters, self.sent, self.granted = core._thread.allocate_lock(), [], 0, 0
-        self.gone = OPEN
+        self.key, self.gone, self.control = key, OPEN, None  # (it may end before it has a handle)
+        self.control = core.router.add_handler(self.on_control, [key[0]] + core.router.parents)
+
+    @classmethod
+    def of(cls, key):
+        with cls.making:
+            credit = cls.shared.get(key)
+            if not credit:
+                credit = cls.shared[key] = cls(key)
+        return credit
 
     def on_control(self, src, auth, reply_to, data):
         if data is None:
@@ -111,22 +124,29 @@ class Credit(object):
                 news = decode(data, auth, (('econtext.core', '_DEAD'),))
             except Exception:
                 news = core._DEAD('its grant cannot be read')
+        if isinstance(news, core._DEAD):
+            self.end(news.reason)
+        else:
+            self.change(granted=max(self.granted, news))
+
+    def change(self, **news):
         with self.lock:
-            if isinstance(news, core._DEAD):
-                self.gone = news.reason
-            else:
-                self.granted = max(self.granted, news)
-            waiters = self.take_waiters()
+            self.__dict__.update(news)
+            waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             waiter.release()
 
-    def take_waiters(self):
-        waiters, self.waiters = self.waiters, []
-        return waiters
+    def end(self, reason):
+        """There is no receiver any more. Whether that is news."""
+        core.router.handlers.pop(self.control, None)
+        self.shared.pop(self.key, None)
+        news = self.gone is OPEN
+        self.change(gone=reason)
+        return news
 
-    def take(self, cost):
-        """Wait until a frame of `cost` bytes may go. A large one would wait for the last crumbs of the
-        window, so it goes once most of that is free."""
+    def take(self, cost, block):
+        """Wait until a frame of `cost` bytes may go; false where it may not and `block` is. A large one would
+        wait for the last crumbs of the window, so it goes once most of that is free."""
         window = core.router.window
         while True:
             with self.lock:
@@ -135,20 +155,22 @@ class Credit(object):
                 used = self.sent - self.granted
                 if used + cost <= window or used <= window // 4 and cost > window // 4 * 3:
                     self.sent += cost
-                    return
+                    return True
+                if not block:
+                    return False
                 waiter = Waiter()
                 self.waiters.append(waiter)
             waiter.wait()
 
 
 class Sender(object):
-    """The sending end. It may be passed anywhere in a value; the copy there has a credit of its own."""
+    """The sending end. It may be passed anywhere in a value."""
 
     def __init__(self, context_id, handle):
         if handle < FIRST:  # it would have our authority there
             raise core.ChannelError('handle %d is not one of a receiver' % handle)
-        self.context_id, self.handle, self.credit = context_id, handle, Credit()
-        self.control = core.router.add_handler(self.credit.on_control, [context_id] + core.router.parents)
+        self.context_id, self.handle = key = context_id, handle
+        self.credit = Credit.of(key)
 
     def __reduce__(self):
         return core.Sender, (self.context_id, self.handle)
@@ -156,29 +178,22 @@ class Sender(object):
     def __repr__(self):
         return 'Sender(%d, %d)' % (self.context_id, self.handle)
 
-    def send(self, value):
-        """Send a value; waits while the receiver is behind. ChannelError if that is gone."""
+    def send(self, value, block=True):
+        """Send a value; waits while the receiver is behind, or returns False then if `block` is false.
+        ChannelError if the receiver is gone."""
         data = encode(self.context_id, value)
         if len(data) > core.router.stream.limit:
             raise core.StreamError('a message of %d bytes is over the limit of %d' % (
                 len(data), core.router.stream.limit))
-        self.credit.take(20 + len(data))
-        post(self.context_id, self.handle, data, self.control)
+        taken = self.credit.take(20 + len(data), block)
+        if taken:
+            post(self.context_id, self.handle, data, self.credit.control)
+        return taken
 
     def close(self, reason=None):
         """End the channel; what has been sent still arrives."""
-        with self.credit.lock:
-            if self.credit.gone is not OPEN:
-                return
-            self.credit.gone = None
-            waiters = self.credit.take_waiters()
-        for waiter in waiters:
-            waiter.release()
-        core.router.handlers.pop(self.control, None)
-        post(self.context_id, self.handle, core.encode_dead(reason))
-
-    def __del__(self):
-        core.router.handlers.pop(self.control, None)
+        if self.credit.end(None):
+            post(self.context_id, self.handle, core.encode_dead(reason))
 
 
 class Queue(object):
@@ -254,7 +269,7 @@ class Receiver(object):
     def get(self, timeout=None):
         """The next value; waits for it, at most `timeout` seconds. ChannelError once the channel has ended."""
         queue = self.queue
-        item = queue.get(None if timeout is None else time.time() + timeout)
+        item = queue.get(None if timeout is None else core.clock() + timeout)
         if item is None:
             raise core.ChannelError(queue.end or 'the channel is closed')
         src, auth, reply_to, data = item

@@ -1,7 +1,7 @@
 """econtext.core: what a child is before it asks for more. All of it is sent at start, so it is short.
 
-Two threads. The broker thread polls, reads and closes every descriptor; it never imports and never runs a
-user's code, so that neither can stop it. The main thread runs calls in order and sends their answers itself.
+Two threads. The broker thread polls, reads and closes every descriptor; it never imports and never calls a
+user's code, so that neither can stop it (finalizers run wherever a collection happens to begin). The main thread runs calls in order and sends their answers itself.
 Any thread may send: it writes while the queue is empty, else it queues and wakes the broker. Nothing wakes up
 without cause: there are no timeouts but in shutdown.
 
@@ -62,6 +62,7 @@ try:
 except ImportError:
     _socket = None
 
+clock = getattr(time, 'monotonic', time.time)
 GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE = 100, 101, 102, 106, 107
 DEBUG, WARNING, ERROR = 10, 30, 40
 HOOKED = set(['logging', 'linecache'])  # local modules that econtext.importer takes over once they are imported
@@ -499,7 +500,7 @@ class Router(object):
     def run(self):
         stream = self.stream
         stream.broker = _thread.get_ident()
-        while not (self.main_left or self.deadline and time.time() >= self.deadline):
+        while not (self.main_left or self.deadline and clock() >= self.deadline):
             if bool(stream.queue) != self.writing:
                 self.writing = not self.writing
                 if self.writing:
@@ -520,7 +521,7 @@ class Router(object):
 
     def wait(self, stream, deadline):
         try:
-            return self.poll.poll(deadline and max(0, deadline - time.time()) * 1000 + 1)
+            return self.poll.poll(deadline and max(0, deadline - clock()) * 1000 + 1)
         except (OSError, select.error) as error:
             if not again(error):
                 raise
@@ -569,7 +570,7 @@ class Router(object):
         """Begin to leave: no more calls, and whoever waits for a message waits no longer."""
         if not self.closed:
             self.closed, self.reason = True, reason
-            self.deadline = time.time() + self.grace_ms / 1e3
+            self.deadline = clock() + self.grace_ms / 1e3
             for handle in list(self.handlers):
                 if handle >= 1000:
                     self.end_handler(handle)
@@ -596,7 +597,7 @@ class Router(object):
 
     def leave(self):
         """Send what is left, as far as that is possible before the deadline, and end the process."""
-        stream, late = self.stream, lambda: stream.ended or time.time() >= self.deadline
+        stream, late = self.stream, lambda: stream.ended or clock() >= self.deadline
         for logger in self.loggers:
             while logger.read() and not late():
                 self.drain(stream, late, QUEUE_BYTES)
@@ -615,7 +616,7 @@ class Router(object):
         poll = Poll()
         poll.register(stream.fd_out, 4)
         while stream.queued > below and not late():
-            poll.poll(max(0, self.deadline - time.time()) * 1000 + 1)
+            poll.poll(max(0, self.deadline - clock()) * 1000 + 1)
             stream.flush()
 
 

@@ -78,3 +78,14 @@ impl Method for Local {
         self.plan.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_values_of_the_environment() {
+        let shown = format!("{:?}", Local::new().env("TOKEN", "hunter2"));
+        assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
+    }
+}

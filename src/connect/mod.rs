@@ -4,6 +4,7 @@ mod handshake;
 mod local;
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,14 +16,14 @@ use crate::sys;
 pub(crate) use handshake::Handshake;
 pub use local::Local;
 
-/// A way to start a context.
+/// A way to start a context. Its plans are made by the methods of this crate.
 pub trait Method {
     /// What is to be started, and how.
     fn plan(&self) -> Plan;
 }
 
 /// What is to be started, and how: made by a [`Method`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Plan {
     /// The context's name, or what stands before the process id in it.
     pub(crate) name: String,
@@ -32,6 +33,19 @@ pub struct Plan {
     /// Set beside what the program has in its own environment.
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) current_dir: Option<PathBuf>,
+}
+
+/// Shows the names of the environment variables, not their values, which may be secrets.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let env: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Plan")
+            .field("name", &self.name)
+            .field("python", &self.python)
+            .field("env", &env)
+            .field("current_dir", &self.current_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Plan {
