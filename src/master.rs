@@ -21,7 +21,7 @@ use crate::mailbox::Item;
 use crate::modules::Modules;
 use crate::peer::{Peer, RemoteInfo};
 use crate::pickle;
-use crate::router::{FORWARD_LOG, GET_MODULE, MASTER, Routes, Verdict};
+use crate::router::{FORWARD_LOG, GET_MODULE, MASTER, PING, Routes, Verdict};
 use crate::stream::{Outgoing, Patience};
 use crate::wire::{self, Decoder, Frame, Header, Sealer};
 use crate::{ConnectError, Context, Error, Receiver, Result, Sender, Stage, Value, sys};
@@ -421,6 +421,11 @@ impl Events for Master {
             Verdict::Deliver(target) => self.deliver(peer, target, &header, data)?,
             Verdict::Service(GET_MODULE) => self.helper.import(peer, data)?,
             Verdict::Service(FORWARD_LOG) => self.helper.log(peer, Entry::Forwarded(data)),
+            Verdict::Service(PING) => {
+                if header.reply_to != 0 {
+                    self.post(header.src, header.reply_to, &Value::None);
+                }
+            }
             Verdict::Service(other) => unreachable!("the router has no service {other}"),
             Verdict::Refuse(reason) => {
                 self.own(peer, Level::Debug, reason.clone());

@@ -22,6 +22,8 @@ pub(crate) const FORWARD_LOG: u32 = 102;
 pub(crate) const SHUTDOWN: u32 = 106;
 /// `(fullname, pkg_present, path, compressed, related)`.
 pub(crate) const LOAD_MODULE: u32 = 107;
+/// Answered with `None`, by a parent and by a child.
+pub(crate) const PING: u32 = 108;
 
 /// Handles below are well known, those from here up are given out one by one for answers.
 const FIRST_REPLY_HANDLE: u32 = 1000;
@@ -148,7 +150,7 @@ impl<T: Clone> Routes<T> {
                 header.dst
             ));
         }
-        if matches!(header.handle, GET_MODULE | FORWARD_LOG) {
+        if matches!(header.handle, GET_MODULE | FORWARD_LOG | PING) {
             return Verdict::Service(header.handle);
         }
         let Some(entry) = self.handles.get(&header.handle) else {
@@ -232,7 +234,7 @@ mod tests {
     #[test]
     fn well_known_handles_are_services_and_call_function_is_not_one_of_the_master() {
         let (mut routes, first, _) = routes();
-        for handle in [GET_MODULE, FORWARD_LOG] {
+        for handle in [GET_MODULE, FORWARD_LOG, PING] {
             assert_eq!(
                 routes.arrive(first, &header(first, first, 0, handle)),
                 Verdict::Service(handle)
@@ -293,8 +295,8 @@ mod tests {
     #[test]
     fn the_handles_are_those_of_the_core() {
         let core = include_str!("../bootstrap/econtext/core.py");
-        let names = "GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE";
-        let numbers = [GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE];
+        let names = "GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE, PING";
+        let numbers = [GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE, PING];
         let numbers = numbers.map(|number| number.to_string()).join(", ");
         let line = format!("{names} = {numbers}");
         assert!(core.lines().any(|it| it == line), "{line}");

@@ -238,6 +238,29 @@ fn get<T: econtext::FromValue>(pending: Pending<T>) -> T {
 }
 
 #[test]
+fn a_ping_is_answered_by_the_program_and_by_a_child() {
+    const PING: &str = "from econtext.core import decode, takes_router\n\n@takes_router\n\
+        def ping(sender, router):\n    answers = []\n    \
+        def on_answer(src, auth, reply_to, data):\n        answers.append(src)\n        \
+        sender.send(decode(data))\n    \
+        router.send(0, 108, None, router.add_handler(on_answer, None))\n\n@takes_router\n\
+        def pinged(sender, router):\n    \
+        router.handlers[108][0](sender.context_id, 0, sender.handle, b'')\n";
+    isolated(|| {
+        for_each_kind_of_python(|python| {
+            let router = Router::new().unwrap();
+            router.modules().source("pings", PING);
+            let context = router.connect(Local::new().python(&python.path)).unwrap();
+            for target in ["pings:ping", "pings:pinged"] {
+                let (sender, answers) = router.channel::<Value>();
+                context.call::<()>(target, (sender.clone(),)).unwrap();
+                assert_eq!(answers.recv_timeout(SOON).unwrap(), Value::None, "{target}");
+            }
+        });
+    });
+}
+
+#[test]
 fn what_python_sends_arrives_in_order_until_the_call_ends() {
     isolated(|| {
         for_each_python(|python| {

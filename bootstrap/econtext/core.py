@@ -63,7 +63,7 @@ except ImportError:
     _socket = None
 
 clock = getattr(time, 'monotonic', time.time)
-GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE = 100, 101, 102, 106, 107
+GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE, PING = 100, 101, 102, 106, 107, 108
 DEBUG, WARNING, ERROR = 10, 30, 40
 HOOKED = set(['logging', 'linecache'])  # local modules that econtext.importer takes over once they are imported
 HEADER = Struct('>6L')  # length, dst, src, auth, handle, reply_to; the MAC stands before it
@@ -439,7 +439,7 @@ class Router(object):
         self.called.acquire()
         self.handles = itertools.count(1000)
         self.handlers = {}
-        for handle, function in (CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown):
+        for handle, function in (CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown), (PING, self.on_ping):
             self.handlers[handle] = function, self.parents
         self.poll = Poll()
         self.watched, self.loggers, self.paused = {}, [], False
@@ -555,6 +555,10 @@ class Router(object):
         self.calls.append((src, reply_to, data))
         if self.called.locked() and not self.closed:  # else the main thread may be waiting for the end
             self.called.release()
+
+    def on_ping(self, src, auth, reply_to, data):
+        if reply_to:
+            self.send(src, reply_to, None)
 
     def on_shutdown(self, src, auth, reply_to, data):
         self.close('the context is shutting down')
