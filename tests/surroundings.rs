@@ -142,33 +142,39 @@ fn a_working_directory_that_was_deleted_is_no_obstacle() {
 fn an_unreadable_working_directory_is_no_obstacle() {
     isolated(|| {
         let router = router();
-        // Root may read everything; so this is nobody, to whom only the system's interpreters are open.
-        let (become_user, pythons): (&str, Vec<&Python>) = match user_id() {
-            0 => (
-                "exec setpriv --reuid=65534 --regid=65534 --clear-groups",
-                interpreters().iter().filter(|python| python.path.starts_with("/usr")).collect(),
-            ),
-            _ => ("exec", interpreters().iter().collect()),
+        // Root may read everything. So this is, with every Python, a root that has lost that power, and
+        // nobody with those of the system, which are open to all.
+        let every = || interpreters().iter().map(|python| python.path.clone()).collect::<Vec<_>>();
+        let system =
+            interpreters().iter().filter(|python| python.path.starts_with("/usr")).collect();
+        let tries = match user_id() {
+            0 => vec![
+                ("setpriv --bounding-set=-dac_override,-dac_read_search", 0, every()),
+                (
+                    "setpriv --reuid=65534 --regid=65534 --clear-groups",
+                    65534,
+                    with_system_python(system),
+                ),
+            ],
+            uid => vec![("", uid, every())],
         };
-        let pythons = with_system_python(pythons);
-        if pythons.is_empty() {
-            return leave_out(
-                "an unreadable working directory",
-                "no Python in /usr to run as nobody",
-            );
-        }
-        for python in pythons {
-            let dir = TempDir::new();
-            let closed = dir.path().join("closed");
-            fs::create_dir(&closed).unwrap();
-            let (closed, python) = (closed.display(), python.display());
-            let text = format!("cd {closed} && chmod 0 . && {become_user} {python} \"$@\"\n");
-            let context = connect(&router, Local::new().python(script(&dir, "python", &text)));
-            let listing = context.call::<Vec<String>>("os:listdir", (".",));
-            assert!(listing.unwrap_err().to_string().contains(": PermissionError: "));
-            let uid = if user_id() == 0 { 65534 } else { user_id() };
-            assert_eq!(context.info().unwrap().uid, uid);
-            context.shutdown().unwrap();
+        for (become_user, uid, pythons) in tries {
+            if pythons.is_empty() {
+                leave_out("an unreadable working directory", "no Python in /usr to run as nobody");
+            }
+            for python in pythons {
+                let dir = TempDir::new();
+                let closed = dir.path().join("closed");
+                fs::create_dir(&closed).unwrap();
+                let (closed, python) = (closed.display(), python.display());
+                let text =
+                    format!("cd {closed} && chmod 0 . && exec {become_user} {python} \"$@\"\n");
+                let context = connect(&router, Local::new().python(script(&dir, "python", &text)));
+                let listing = context.call::<Vec<String>>("os:listdir", (".",)).unwrap_err();
+                assert!(listing.to_string().contains("Permission denied"), "{listing}");
+                assert_eq!(context.info().unwrap().uid, uid);
+                context.shutdown().unwrap();
+            }
         }
     });
 }
