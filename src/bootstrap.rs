@@ -57,8 +57,17 @@ pub(crate) struct Launch {
 
 /// The launch of a child that `ps` shows as `name`.
 pub(crate) fn launch(interpreter: &Interpreter, name: &str) -> Launch {
+    launch_with(interpreter, name, READ)
+}
+
+/// The same, for a stream that begins with newlines, which are not for the child.
+pub(crate) fn launch_padded(interpreter: &Interpreter, name: &str) -> Launch {
+    launch_with(interpreter, name, READ_PADDED)
+}
+
+fn launch_with(interpreter: &Interpreter, name: &str, read: &str) -> Launch {
     let stage = format!("N,L='{}',{}\n{FIRST_STAGE}", printable(name), CORE.len());
-    let loader = loader(stage.len());
+    let loader = loader(stage.len(), read);
     let argv = match interpreter {
         Interpreter::Fixed(python) => vec![python.clone(), "-c".into(), loader.into()],
         Interpreter::Search(candidates) => {
@@ -74,13 +83,17 @@ pub(crate) fn launch(interpreter: &Interpreter, name: &str) -> Launch {
 /// The program of the command line. Without its first entry, the working directory, `sys.path` cannot take
 /// a file `select.py` there for the module. (3.13 itself imports `linecache` before it runs this.) `select`
 /// waits where stdin does not block.
-fn loader(stage_bytes: usize) -> String {
+fn loader(stage_bytes: usize, read: &str) -> String {
     format!(
         "import sys;del sys.path[0];import os,select;os.write(1,b\"EC0\\n\");n={stage_bytes};b=b\"\";\
-         exec(\"while n:select.select([0],[],[]);d=os.read(0,n);n-=len(d);b+=d;\
-         d or os._exit({LOADER_EOF})\");exec(b)"
+         exec(\"while n:select.select([0],[],[]);{read};d or os._exit({LOADER_EOF})\");exec(b)"
     )
 }
+
+/// Reads some of the `n` bytes that are left.
+const READ: &str = "d=os.read(0,n);n-=len(d);b+=d";
+/// The same, and drops newlines in front of the first stage.
+const READ_PADDED: &str = "d=os.read(0,n);s=b and d or d.lstrip();n-=len(s);b+=s";
 
 /// The shell's search: `$0` is the loader, the arguments are the candidates. Each is run, since some are
 /// stubs and some too old, without site-packages and without descriptors, since what is on stdin is not
@@ -256,14 +269,9 @@ mod tests {
         names.iter().map(OsString::from).collect()
     }
 
-    /// The command for an ssh server: words that need no quotes stay without.
+    /// The command for an ssh server.
     fn command(launch: &Launch) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/.-_".contains(c);
-        let quoted = launch.argv.iter().map(|word| {
-            let word = word.to_str().unwrap();
-            if word.chars().all(plain) { word.to_owned() } else { format!("'{word}'") }
-        });
-        format!("exec {}", quoted.collect::<Vec<_>>().join(" "))
+        crate::connect::command_line(&launch.argv).unwrap().into_string().unwrap()
     }
 
     #[test]

@@ -6,35 +6,21 @@
 //! with end-of-file is delivered. Without traffic the thread sleeps: a timeout is given to poll(2) only
 //! while a start, a shutdown or an end has a deadline.
 //!
-//! Not here: what frames mean (`master`), where they may go (`router`).
+//! Not here: the life of one child (`link`), what frames mean (`master`), where they may go (`router`).
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::backlog::Pace;
-use crate::connect::Handshake;
 use crate::end::End;
+use crate::link::Link;
+use crate::log::Level;
 use crate::peer::Peer;
-use crate::text::Tail;
-use crate::wire::{Decoder, Frame};
-use crate::{ConnectError, ExitStatus, Stage, bootstrap, sys};
-
-/// How long a stream that ended may take to show its exit status and the rest of its stderr.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How long a process may take to end by SIGTERM before it gets SIGKILL.
-const TERM_TO_KILL: Duration = Duration::from_millis(250);
-/// How long the kernel may take to end a process after SIGKILL before it is given up: a process in an
-/// uninterruptible sleep must not hang the program.
-const KILL_TO_GIVE_UP: Duration = Duration::from_secs(5);
-/// How often an end is looked for where the system has no descriptor for it (no pidfd).
-const WITHOUT_PIDFD: Duration = Duration::from_millis(5);
-/// How much is read from one child before the others have their turn.
-const READS_PER_PASS: usize = 16;
+use crate::sys;
+use crate::wire::Frame;
 
 /// What the broker tells the layer above, on its own thread: nothing here may block.
 pub(crate) trait Events: Send + Sync {
@@ -42,6 +28,8 @@ pub(crate) trait Events: Send + Sync {
     fn frame(&self, peer: &Arc<Peer>, frame: Frame) -> Result<(), String>;
     /// The process that carries a connected child's stream printed this on its stderr.
     fn printed(&self, peer: &Arc<Peer>, bytes: &[u8]);
+    /// Something about the child that is worth a line of the log.
+    fn note(&self, peer: &Arc<Peer>, level: Level, note: String);
     /// How many records of any child's log have been shown so far.
     fn shown(&self) -> u64;
     /// The child is gone, and everything that waits for it is to be told.
@@ -87,7 +75,7 @@ impl Handle {
         match self.command(Command::Add(Box::new(link))) {
             Some(Command::Add(mut link)) => {
                 link.abandon();
-                link.peer.gone();
+                link.peer().gone();
                 Err(End::Shutdown)
             }
             _ => Ok(()),
@@ -164,385 +152,7 @@ impl Handle {
 /// The end of the socket that wakes the broker.
 pub(crate) struct Waker(OwnedFd);
 
-/// One child: its stream, its stderr, its process.
-pub(crate) struct Link {
-    peer: Arc<Peer>,
-    socket: Option<Arc<OwnedFd>>,
-    stderr: Option<OwnedFd>,
-    process: sys::Process,
-    handshake: Handshake,
-    decoder: Decoder,
-    candidates: Vec<OsString>,
-    /// The end of what came on stderr.
-    printed: Tail,
-    phase: Phase,
-    deadline: Option<Instant>,
-    connect_timeout: Duration,
-    grace: Duration,
-    writing: bool,
-    pace: Pace,
-    /// Why the stream ended, where it is known better than by how the process ended.
-    cause: Option<String>,
-    /// What everybody will be told; taken when it has been told.
-    end: Option<End>,
-    told: bool,
-    exit: Option<ExitStatus>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Until the first frame.
-    Starting,
-    Up,
-    /// `SHUTDOWN` has been sent.
-    Leaving,
-    /// The stream is closed; the process may still show how it ended.
-    LastWords,
-    /// SIGTERM has been sent.
-    Terminated,
-    /// SIGKILL has been sent.
-    Killed,
-}
-
-/// What a [`Link`] is made of.
-pub(crate) struct Parts {
-    pub(crate) peer: Arc<Peer>,
-    pub(crate) socket: Arc<OwnedFd>,
-    pub(crate) stderr: OwnedFd,
-    pub(crate) process: sys::Process,
-    pub(crate) decoder: Decoder,
-    /// The names of the interpreters that are looked for, for the error.
-    pub(crate) candidates: Vec<OsString>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) grace: Duration,
-}
-
-impl Link {
-    pub(crate) fn new(parts: Parts) -> Link {
-        Link {
-            peer: parts.peer,
-            socket: Some(parts.socket),
-            stderr: Some(parts.stderr),
-            process: parts.process,
-            handshake: Handshake::new(),
-            decoder: parts.decoder,
-            candidates: parts.candidates,
-            printed: Tail::default(),
-            phase: Phase::Starting,
-            deadline: Instant::now().checked_add(parts.connect_timeout),
-            connect_timeout: parts.connect_timeout,
-            grace: parts.grace,
-            writing: false,
-            pace: Pace::default(),
-            cause: None,
-            end: None,
-            told: false,
-            exit: None,
-        }
-    }
-
-    /// Reads what is there, a bounded number of times.
-    fn read_stream(&mut self, events: &dyn Events) {
-        for _ in 0..READS_PER_PASS {
-            if self.pace.is_holding() {
-                return;
-            }
-            let Some(socket) = self.socket.clone() else { return };
-            match sys::read(socket.as_fd(), self.decoder.space()) {
-                Ok(0) => return self.stream_ended(None),
-                Ok(count) => {
-                    if let Err(cause) = self.received(count, events) {
-                        return self.stream_ended(Some(cause));
-                    }
-                    self.pace.added(&self.peer.backlog, events.shown(), Instant::now());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if sys::is_end_of_stream(&error) => return self.stream_ended(None),
-                Err(error) => return self.stream_ended(Some(format!("reading: {error}"))),
-            }
-        }
-    }
-
-    fn received(&mut self, count: usize, events: &dyn Events) -> Result<(), String> {
-        if matches!(self.handshake.stage(), Stage::Python | Stage::Core) {
-            let bytes = self.decoder.space()[..count].to_vec();
-            match self.handshake.receive(&bytes)? {
-                Some(frames) => self.decoder.receive(&frames),
-                None => return Ok(()),
-            }
-        } else {
-            self.decoder.filled(count);
-        }
-        while let Some(frame) = self.decoder.next_frame().map_err(|error| error.to_string())? {
-            events.frame(&self.peer, frame)?;
-            if self.handshake.stage() == Stage::Hello {
-                self.handshake.connected();
-                if self.phase == Phase::Starting {
-                    (self.phase, self.deadline) = (Phase::Up, None);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn read_stderr(&mut self, events: &dyn Events) {
-        let mut buffer = [0; 16 << 10];
-        for _ in 0..READS_PER_PASS {
-            if self.pace.is_holding() {
-                return;
-            }
-            let Some(stderr) = &self.stderr else { return };
-            match sys::read(stderr.as_fd(), &mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(0) | Err(_) => self.stderr = None,
-                Ok(count) => {
-                    // Also of a child that is up: how it ended may be the last that it says.
-                    self.printed.push(&buffer[..count]);
-                    if self.handshake.stage() == Stage::Connected {
-                        events.printed(&self.peer, &buffer[..count]);
-                        self.pace.added(&self.peer.backlog, events.shown(), Instant::now());
-                    }
-                }
-            }
-        }
-    }
-
-    fn write(&mut self) {
-        match self.peer.out.flush() {
-            Ok(done) => self.writing = !done,
-            // The end shows on the reading side, after what the child said before it.
-            Err(_) => self.writing = false,
-        }
-    }
-
-    fn stream_ended(&mut self, cause: Option<String>) {
-        if cause.is_none() && self.handshake.stage() >= Stage::Hello {
-            if let Err(error) = self.decoder.finish() {
-                self.cause.get_or_insert_with(|| error.to_string());
-            }
-        }
-        if self.cause.is_none() {
-            self.cause = cause;
-        }
-        self.handshake.finish();
-        self.close_stream();
-        (self.phase, self.deadline) = (Phase::LastWords, Some(Instant::now() + LAST_WORDS));
-    }
-
-    /// Closes the stream: the child sees its end, and ends.
-    fn close_stream(&mut self) {
-        if let Some(socket) = self.socket.take() {
-            // A process that was forked off the child may hold a copy: its peers see the end all the same.
-            // An error says that it is closed already.
-            let _ = sys::shutdown_socket(socket.as_fd(), std::net::Shutdown::Both);
-        }
-        self.writing = false;
-        self.peer.out.close();
-    }
-
-    /// Shuts the child down; one that is not up yet is simply ended.
-    fn leave(&mut self, end: End) {
-        match self.phase {
-            Phase::Starting => {
-                self.end.get_or_insert(end);
-                self.close_stream();
-                self.terminate();
-            }
-            Phase::Up => {
-                self.end.get_or_insert(end);
-                self.peer.send_shutdown();
-                self.writing = true;
-                (self.phase, self.deadline) =
-                    (Phase::Leaving, Instant::now().checked_add(self.grace));
-            }
-            Phase::Leaving | Phase::LastWords | Phase::Terminated | Phase::Killed => {}
-        }
-    }
-
-    fn terminate(&mut self) {
-        self.signal(libc::SIGTERM);
-        (self.phase, self.deadline) = (Phase::Terminated, Some(Instant::now() + TERM_TO_KILL));
-    }
-
-    fn signal(&mut self, number: libc::c_int) {
-        // A process that changed its user (sudo) cannot be signalled: it has seen the stream's end.
-        let _ = match self.handshake.stage() {
-            // What a user's function has started is not ours to end.
-            Stage::Connected => self.process.signal(number),
-            // A candidate that hangs, say, below the shell that tries it.
-            _ => self.process.signal_group(number),
-        };
-    }
-
-    /// The deadline of the phase has passed.
-    fn expire(&mut self) {
-        match self.phase {
-            Phase::Starting => {
-                let mut cause = format!("no answer within {:?}", self.connect_timeout);
-                if let Err(error) = self.decoder.finish() {
-                    cause += &format!("; {error}");
-                }
-                self.cause = Some(cause);
-                self.handshake.finish();
-                self.close_stream();
-                self.terminate();
-            }
-            Phase::Up => self.deadline = None,
-            Phase::Leaving => {
-                self.close_stream();
-                self.terminate();
-            }
-            Phase::LastWords => self.terminate(),
-            Phase::Terminated => {
-                self.signal(libc::SIGKILL);
-                (self.phase, self.deadline) =
-                    (Phase::Killed, Some(Instant::now() + KILL_TO_GIVE_UP));
-            }
-            Phase::Killed => self.exit = Some(ExitStatus::Unknown),
-        }
-    }
-
-    /// The process has ended: what it had said is still to be read.
-    fn look_for_exit(&mut self, events: &dyn Events) {
-        if self.exit.is_some() {
-            return;
-        }
-        match self.process.try_wait() {
-            Ok(None) => return,
-            Ok(status) => self.exit = status,
-            Err(_) => self.exit = Some(ExitStatus::Unknown),
-        }
-        self.pace.give_up();
-        // A daemon may hold copies of the descriptors, so their end may never come: what is there now
-        // is all that the child said.
-        for _ in 0..1024 {
-            let before = self.socket.is_some();
-            self.read_stream(events);
-            if !before || !self.readable() {
-                break;
-            }
-        }
-        self.read_stderr(events);
-        if self.socket.is_some() {
-            self.stream_ended(None);
-        }
-    }
-
-    fn readable(&self) -> bool {
-        let Some(socket) = &self.socket else { return false };
-        let mut fds = [pollfd(socket.as_fd(), libc::POLLIN)];
-        sys::poll(&mut fds, 0).is_ok_and(|count| count > 0)
-    }
-
-    /// Tells everybody, as soon as it is known what to tell.
-    fn tell(&mut self, events: &dyn Events) {
-        let ending = !matches!(self.phase, Phase::Starting | Phase::Up | Phase::Leaving);
-        let known = self.exit.is_some() || self.phase != Phase::LastWords;
-        if !ending || !known || self.told {
-            return;
-        }
-        self.told = true;
-        let end = self.end.take().unwrap_or_else(|| self.explain());
-        events.ended(&self.peer, end);
-    }
-
-    fn explain(&self) -> End {
-        let status = self.exit;
-        let stage = self.handshake.stage();
-        if stage == Stage::Connected {
-            let reason = match (&self.cause, status) {
-                (Some(cause), _) => cause.clone(),
-                (None, Some(status)) => match self.last_words() {
-                    Some(words) => format!("the child ended: {status}; it said: {words}"),
-                    None => format!("the child ended: {status}"),
-                },
-                (None, None) => "the stream ended".into(),
-            };
-            return End::Lost(reason);
-        }
-        let printed = [self.handshake.noise().text(), self.printed.text()];
-        let printed = printed.iter().filter(|text| !text.is_empty()).map(String::as_str);
-        let printed = printed.collect::<Vec<_>>().join("\n");
-        let known = match status {
-            Some(ExitStatus::Code(code)) => {
-                bootstrap::exit_reason(code, &printed, &self.candidates)
-            }
-            _ => None,
-        };
-        // Where there is a reason, it has our own line in it.
-        let is_told = |line: &&str| known.is_some() && line.starts_with("econtext:");
-        let printed = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
-        End::Failed(Arc::new(ConnectError {
-            context: self.peer.name().into(),
-            stage,
-            reason: self.cause.clone().or(known).unwrap_or_else(|| match status {
-                Some(_) => "the process ended".into(),
-                None => "the stream ended".into(),
-            }),
-            printed,
-            status,
-        }))
-    }
-
-    /// The last line on stderr, where it is the core's own.
-    fn last_words(&self) -> Option<String> {
-        let printed = self.printed.text();
-        let words = printed.lines().next_back()?.strip_prefix("econtext: ")?;
-        let name = format!("{}: ", self.peer.name());
-        Some(words.strip_prefix(&name).unwrap_or(words).into())
-    }
-
-    /// Ends a child that no broker will look after.
-    fn abandon(&mut self) {
-        self.close_stream();
-        self.signal(libc::SIGKILL);
-        let mut fds: Vec<_> =
-            self.process.exit_fd().map(|fd| pollfd(fd, libc::POLLIN)).into_iter().collect();
-        let deadline = Instant::now() + KILL_TO_GIVE_UP;
-        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
-            let pause = if fds.is_empty() { WITHOUT_PIDFD } else { KILL_TO_GIVE_UP };
-            let now = Instant::now();
-            if sys::poll(&mut fds, wait_ms(now, Some(now + pause))).is_err() {
-                break;
-            }
-        }
-    }
-
-    fn finished(&self) -> bool {
-        self.told && self.exit.is_some()
-    }
-
-    /// When this link wants to be looked at without an event.
-    fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let look = self.must_look().then(|| now + WITHOUT_PIDFD);
-        [self.deadline, look, self.pace.wake_at()].into_iter().flatten().min()
-    }
-
-    /// The system will not say when the process ends, and its end is near.
-    fn must_look(&self) -> bool {
-        let ending = self.socket.is_none() || self.phase == Phase::Leaving;
-        ending && self.exit.is_none() && self.process.exit_fd().is_none()
-    }
-
-    fn wants(&self) -> [Option<libc::pollfd>; 3] {
-        let reads = !self.pace.is_holding();
-        let events = if reads { libc::POLLIN } else { 0 };
-        let events = if self.writing { events | libc::POLLOUT } else { events };
-        // poll(2) tells of the end of what is asked for nothing, too.
-        let socket = self.socket.as_ref().filter(|_| events != 0);
-        let stderr = self.stderr.as_ref().filter(|_| reads);
-        [
-            socket.map(|socket| pollfd(socket.as_fd(), events)),
-            stderr.map(|stderr| pollfd(stderr.as_fd(), libc::POLLIN)),
-            match self.exit {
-                None => self.process.exit_fd().map(|fd| pollfd(fd, libc::POLLIN)),
-                Some(_) => None,
-            },
-        ]
-    }
-}
-
-fn pollfd(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
+pub(crate) fn pollfd(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
     libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 }
 }
 
@@ -625,15 +235,14 @@ impl Broker<'_> {
         for command in handle.take() {
             match command {
                 Command::Add(mut link) => {
-                    link.writing = true;
                     if self.stopping {
                         link.leave(End::Shutdown);
                     }
-                    self.links.insert(link.peer.id(), link);
+                    self.links.insert(link.peer().id(), link);
                 }
                 Command::Write(id) => {
                     if let Some(link) = self.links.get_mut(&id) {
-                        link.writing = link.socket.is_some();
+                        link.wants_to_write();
                     }
                 }
                 // What this is for is looked at after each pass.
@@ -644,9 +253,8 @@ impl Broker<'_> {
                     }
                 }
                 Command::Break(id, reason) => {
-                    if let Some(link) = self.links.get_mut(&id).filter(|link| link.socket.is_some())
-                    {
-                        link.stream_ended(Some(reason.into()));
+                    if let Some(link) = self.links.get_mut(&id) {
+                        link.break_off(reason);
                     }
                 }
                 Command::Stop => {
@@ -660,20 +268,11 @@ impl Broker<'_> {
     fn end_what_ended(&mut self) {
         let events = self.events;
         let now = Instant::now();
-        for link in self.links.values_mut() {
-            link.pace.look(&link.peer.backlog, events.shown(), now);
-            if link.deadline.is_some_and(|deadline| deadline <= now) {
-                link.expire();
-            }
-            if link.must_look() {
-                link.look_for_exit(events);
-            }
-            link.tell(events);
-        }
+        self.links.values_mut().for_each(|link| link.look(events, now));
         self.links.retain(|_, link| {
             let finished = link.finished();
             if finished {
-                link.peer.gone();
+                link.peer().gone();
             }
             !finished
         });
@@ -681,7 +280,7 @@ impl Broker<'_> {
 }
 
 /// The timeout for poll(2), rounded up: rounding down would spin through the last fraction.
-fn wait_ms(now: Instant, wake_at: Option<Instant>) -> i32 {
+pub(crate) fn wait_ms(now: Instant, wake_at: Option<Instant>) -> i32 {
     let Some(wake_at) = wake_at else { return -1 };
     let left = wake_at.saturating_duration_since(now);
     i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
@@ -689,6 +288,8 @@ fn wait_ms(now: Instant, wake_at: Option<Instant>) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -132,8 +132,9 @@ impl fmt::Display for ConnectError {
             line += &format!(" ({status})");
         }
         // The last line is where programs say what is wrong; the rest is in the field.
-        if let Some(last) = self.printed.lines().rev().find(|line| !line.trim().is_empty()) {
-            line += &format!("; it printed: {}", last.trim());
+        let last = self.printed.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        if let Some(last) = last.filter(|last| !self.reason.contains(last)) {
+            line += &format!("; it printed: {last}");
         }
         write_line(f, &line)
     }
@@ -157,7 +158,13 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 pub enum Stage {
     /// Starting the program that carries the stream.
     Spawn,
-    /// Finding and starting an interpreter; ends with its marker `EC0`.
+    /// ssh: finding and reaching the server, and agreeing on how to speak.
+    Connect,
+    /// ssh: the host key.
+    HostKey,
+    /// ssh: the server asks who we are.
+    Login,
+    /// Finding and starting an interpreter, over ssh by the login shell; ends with its marker `EC0`.
     Python,
     /// The interpreter receives the core; ends with the marker `EC1`.
     Core,
@@ -171,6 +178,9 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Stage::Spawn => "starting the process",
+            Stage::Connect => "connecting",
+            Stage::HostKey => "checking the host key",
+            Stage::Login => "logging in",
             Stage::Python => "starting Python",
             Stage::Core => "sending the core",
             Stage::Hello => "starting the core",

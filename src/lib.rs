@@ -14,6 +14,7 @@ mod convert;
 mod end;
 mod error;
 mod helper;
+mod link;
 mod log;
 mod mac;
 mod mailbox;
@@ -32,7 +33,7 @@ mod wire;
 
 pub use call::{Function, Pending};
 pub use channel::{IntoIter, Iter, Receiver, Sender};
-pub use connect::{Local, Method, Plan};
+pub use connect::{HostKeys, Local, Method, Plan, Ssh};
 pub use context::Context;
 pub use convert::{FromValue, ToArgs, ToValue};
 pub use error::{CallError, ConnectError, Error, ExitStatus, Result, Stage};

@@ -9,12 +9,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::bootstrap;
-use crate::broker::{self, Events, Link};
+use crate::broker::{self, Events};
 use crate::call::Answer;
 use crate::channel::{ChannelTarget, Credit, Tx};
-use crate::connect::{Method, Plan};
+use crate::connect::{Carrier, Method, Plan};
 use crate::end::End;
 use crate::helper::{Entry, Helper, Sink};
+use crate::link::{Link, Parts, Start};
 use crate::log::{self, Level, LogRecord};
 use crate::mac::Key;
 use crate::mailbox::Item;
@@ -356,14 +357,16 @@ impl Master {
             End::Failed(Arc::new(error))
         };
         let key = Key::random().map_err(|error| fail(format!("making its key: {error}")))?;
-        let launch = bootstrap::launch(&plan.python, &process_name());
-        let (process, socket, stderr) = plan.spawn(&launch.argv).map_err(fail)?;
+        let process_name = process_name();
+        let launch = bootstrap::launch(&plan.python, &process_name);
+        let Carrier { process, stream, stderr } = plan.spawn(&launch.argv).map_err(fail)?;
 
-        let socket = Arc::new(socket);
+        let socket = Arc::new(stream);
         let settings = &self.settings;
         let protect = settings.protect_bytes as usize;
         let sealer = Sealer::new(&key.derive(b"down"), protect);
-        let out = Outgoing::new(socket.clone(), sealer, settings.max_message_bytes);
+        let max_message_bytes = settings.max_message_bytes;
+        let out = Outgoing::new(socket.clone(), sealer, max_message_bytes, plan.is_ssh());
         let name = plan.full_name(process.pid);
         let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
         self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
@@ -384,16 +387,17 @@ impl Master {
             has_main: self.modules.has_main(),
         }));
         peer.send_preamble(flight);
-        self.broker.add(Link::new(broker::Parts {
-            peer: peer.clone(),
-            socket,
-            stderr,
-            process,
-            decoder: Decoder::new(&key.derive(b"up"), protect, settings.max_message_bytes),
-            candidates: plan.python.candidates().to_vec(),
-            connect_timeout: settings.connect_timeout,
-            grace: settings.grace,
-        }))?;
+        let decoder = Decoder::new(&key.derive(b"up"), protect, max_message_bytes);
+        let parts = Parts { peer: peer.clone(), process, socket, stderr, decoder };
+        self.broker.add(Link::new(
+            parts,
+            Start {
+                plan: plan.clone(),
+                process_name,
+                connect_timeout: plan.connect_timeout.unwrap_or(settings.connect_timeout),
+                grace: settings.grace,
+            },
+        ))?;
         Ok(peer)
     }
 
@@ -440,6 +444,10 @@ impl Events for Master {
 
     fn printed(&self, peer: &Arc<Peer>, bytes: &[u8]) {
         self.helper.log(peer, Entry::Printed(bytes.to_vec()));
+    }
+
+    fn note(&self, peer: &Arc<Peer>, level: Level, note: String) {
+        self.own(peer, level, note);
     }
 
     fn shown(&self) -> u64 {

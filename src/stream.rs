@@ -3,6 +3,10 @@
 //! Invariant: counter, MAC and place in the stream are made under one lock, so frames leave in the order
 //! in which they were signed. A thread writes by itself while nothing is queued; otherwise it queues, and
 //! the broker writes when poll(2) says that there is room.
+//!
+//! Until the child is up, the start may have to be made again (a server that is too busy, a login script
+//! that ate what was sent): where that can be, what has been written is kept, and the same bytes go to the
+//! next attempt.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -31,9 +35,16 @@ struct State {
     /// `None` once the stream is closed.
     open: Option<Open>,
     queue: VecDeque<Vec<u8>>,
-    /// How much of the queue's first buffer has been written.
+    /// The first buffer that is not written whole; those before it are kept for another attempt.
+    next: usize,
+    /// How much of that buffer has been written.
     written: usize,
+    /// How much is to be written.
     queued: usize,
+    /// What is written is kept.
+    keeps: bool,
+    /// Buffers from here on are held back.
+    held_from: usize,
     /// The broker knows that it is to write.
     broker_told: bool,
     /// More than this is not queued for a child that is up, whoever sends.
@@ -44,7 +55,8 @@ struct State {
 }
 
 struct Open {
-    socket: Arc<OwnedFd>,
+    /// `None` between two attempts.
+    socket: Option<Arc<OwnedFd>>,
     sealer: Sealer,
 }
 
@@ -77,11 +89,19 @@ pub(crate) enum Refused {
 }
 
 impl Outgoing {
-    /// A stream over `socket`, which must not block.
+    /// A stream over `socket`, which must not block. With `keeps` it can be [`restarted`](Self::restart)
+    /// until the child is up.
     /// `max_message_bytes` is the most that one caller can queue on top of the others.
-    pub(crate) fn new(socket: Arc<OwnedFd>, sealer: Sealer, max_message_bytes: usize) -> Self {
+    pub(crate) fn new(
+        socket: Arc<OwnedFd>,
+        sealer: Sealer,
+        max_message_bytes: usize,
+        keeps: bool,
+    ) -> Self {
         let limit = QUEUE_LIMIT_BYTES + max_message_bytes + ANSWERS_LIMIT_BYTES;
-        Outgoing::with(Some(Open { socket, sealer }), limit, None)
+        let out = Outgoing::with(Some(Open { socket: Some(socket), sealer }), limit, None);
+        out.lock().keeps = keeps;
+        out
     }
 
     /// A stream that never was, because of `end`.
@@ -93,8 +113,11 @@ impl Outgoing {
         let state = State {
             open,
             queue: VecDeque::new(),
+            next: 0,
             written: 0,
             queued: 0,
+            keeps: false,
+            held_from: usize::MAX,
             broker_told: false,
             limit,
             connected: false,
@@ -156,9 +179,39 @@ impl Outgoing {
         result
     }
 
-    /// The child is up: from now on a full queue makes callers wait.
+    /// The child is up: from now on a full queue makes callers wait, and what is written is dropped.
     pub(crate) fn connected(&self) {
-        self.lock().connected = true;
+        let mut state = self.lock();
+        (state.connected, state.keeps) = (true, false);
+        state.drop_written();
+    }
+
+    /// Lets go of the socket: another attempt may follow, for which everything is kept.
+    pub(crate) fn pause(&self) {
+        if let Some(open) = &mut self.lock().open {
+            open.socket = None;
+        }
+    }
+
+    /// Sends everything again, over another socket. The broker is to write.
+    ///
+    /// With `padding`, that goes first, and alone: the rest waits for [`release`](Self::release).
+    pub(crate) fn restart(&self, socket: Arc<OwnedFd>, padding: Option<Vec<u8>>) {
+        let mut state = self.lock();
+        let Some(open) = &mut state.open else { return };
+        open.socket = Some(socket);
+        if let Some(padding) = padding {
+            state.queue.push_front(padding);
+            state.held_from = 1;
+        }
+        (state.next, state.written, state.broker_told) = (0, 0, true);
+        state.queued = state.queue.iter().map(Vec::len).sum();
+    }
+
+    /// What was held back goes out. The broker is to write.
+    pub(crate) fn release(&self) {
+        let mut state = self.lock();
+        (state.held_from, state.broker_told) = (usize::MAX, true);
     }
 
     /// Lets go of the socket and of what is queued. What is sent from now on is dropped: why the stream
@@ -167,7 +220,7 @@ impl Outgoing {
         let mut state = self.lock();
         state.open = None;
         state.queue.clear();
-        state.queued = 0;
+        (state.next, state.written, state.queued) = (0, 0, 0);
         self.room.notify_all();
     }
 
@@ -180,11 +233,18 @@ impl Outgoing {
 }
 
 impl State {
+    fn socket(&self) -> Option<Arc<OwnedFd>> {
+        self.open.as_ref()?.socket.clone()
+    }
+
     /// Writes `head` and `data`, or as much as the socket takes while nothing is queued; queues the rest.
     fn put(&mut self, head: &[u8], data: Vec<u8>) -> Sent {
+        if self.keeps {
+            return self.put_and_keep(head, data);
+        }
         let mut written = 0;
         if self.queue.is_empty() {
-            if let Some(Open { socket, .. }) = &self.open {
+            if let Some(Open { socket: Some(socket), .. }) = &self.open {
                 let parts = [IoSlice::new(head), IoSlice::new(&data)];
                 // An error is left for the broker, which meets it too and knows what to do.
                 written = sys::write_vectored(socket.as_fd(), &parts).unwrap_or(0);
@@ -198,12 +258,30 @@ impl State {
             // The queue was empty: what is written of `data` is skipped rather than moved.
             self.written = written - head.len();
             self.queue.push_back(data);
-        } else if data.len() < GATHER_BYTES / 4 {
-            self.gather(&head[written..], &data);
         } else {
-            self.gather(&head[written..], &[]);
+            self.push(&head[written..], data);
+        }
+        self.tell_broker()
+    }
+
+    fn put_and_keep(&mut self, head: &[u8], data: Vec<u8>) -> Sent {
+        let was_empty = self.queued == 0;
+        self.queued += head.len() + data.len();
+        self.push(head, data);
+        // As above, an error is left for the broker.
+        if was_empty && matches!(self.flush(), Ok(true)) { Sent::Done } else { self.tell_broker() }
+    }
+
+    fn push(&mut self, head: &[u8], data: Vec<u8>) {
+        if data.len() < GATHER_BYTES / 4 {
+            self.gather(head, &data);
+        } else {
+            self.gather(head, &[]);
             self.queue.push_back(data);
         }
+    }
+
+    fn tell_broker(&mut self) -> Sent {
         if std::mem::replace(&mut self.broker_told, true) { Sent::Done } else { Sent::Queued }
     }
 
@@ -213,9 +291,11 @@ impl State {
             // Not beyond what is allocated: what is queued is not moved.
             last.len() + head.len() + data.len() <= last.capacity().min(GATHER_BYTES)
         };
+        // Not onto one that is written already, and only kept.
+        let is_open = self.next < self.queue.len();
         let last = match self.queue.back_mut().filter(fits) {
-            Some(last) => last,
-            None => {
+            Some(last) if is_open => last,
+            _ => {
                 self.queue.push_back(Vec::with_capacity(GATHER_BYTES));
                 self.queue.back_mut().expect("it was just pushed")
             }
@@ -224,12 +304,14 @@ impl State {
         last.extend_from_slice(data);
     }
 
+    /// Gives whether nothing is left that may go.
     fn flush(&mut self) -> io::Result<bool> {
-        let Some(Open { socket, .. }) = &self.open else { return Ok(true) };
-        let socket = socket.clone();
-        while let Some(first) = self.queue.front() {
-            let mut parts = vec![IoSlice::new(&first[self.written..])];
-            parts.extend(self.queue.iter().skip(1).take(15).map(|buffer| IoSlice::new(buffer)));
+        let Some(socket) = self.socket() else { return Ok(true) };
+        while self.next < self.queue.len().min(self.held_from) {
+            let open = self.queue.len().min(self.held_from) - self.next;
+            let mut parts = vec![IoSlice::new(&self.queue[self.next][self.written..])];
+            let more = self.queue.iter().skip(self.next + 1).take((open - 1).min(15));
+            parts.extend(more.map(|buffer| IoSlice::new(buffer)));
             match sys::write_vectored(socket.as_fd(), &parts) {
                 Ok(count) => self.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -243,12 +325,20 @@ impl State {
     fn advance(&mut self, count: usize) {
         self.queued -= count;
         self.written += count;
-        while let Some(first) = self.queue.front() {
+        while let Some(first) = self.queue.get(self.next) {
             if self.written < first.len() {
                 break;
             }
             self.written -= first.len();
-            self.queue.pop_front();
+            self.next += 1;
         }
+        if !self.keeps {
+            self.drop_written();
+        }
+    }
+
+    fn drop_written(&mut self) {
+        self.queue.drain(..self.next);
+        self.next = 0;
     }
 }

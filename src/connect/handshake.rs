@@ -1,34 +1,61 @@
-//! What a child prints before its first frame, as a state machine without I/O.
+//! What a child, and the tool that carries it, print before the first frame: a state machine without I/O.
 //!
 //! Whatever precedes the marker `EC0` on the stream is noise of the machine (banners, login scripts):
 //! it is skipped and its end kept for the error. From then on every byte is ours: anything but `EC1`
-//! next is an error that quotes it.
+//! next is an error that quotes it. What ssh says on stderr tells how far it is, and why it gave up.
 
-use crate::Stage;
-use crate::bootstrap::{RECEIVED, STARTED};
+use std::ffi::OsString;
+
+use super::{Plan, failure};
+use crate::bootstrap::{self, RECEIVED, STARTED};
 use crate::text::{Tail, printable};
+use crate::{ConnectError, ExitStatus, Stage};
 
-/// How far a child has come, by what it printed.
+/// How far a child has come, by what was printed.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     stage: Stage,
     /// What is not yet understood: at most a marker's length and one chunk.
     pending: Vec<u8>,
     noise: Tail,
+    is_ssh: bool,
+    /// The end of what came on stderr, ssh's chatter left out.
+    stderr: Tail,
+    /// A line of stderr that has not ended.
+    partial: Vec<u8>,
+    candidates: Vec<OsString>,
+}
+
+/// Why a child did not come up.
+pub(crate) struct Failure {
+    pub(crate) error: ConnectError,
+    pub(crate) again: Option<Again>,
+}
+
+/// Why another attempt may fare better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The server takes no more connections at the moment.
+    Busy,
+    /// A login script seems to have read what was meant for Python.
+    Eaten,
 }
 
 impl Handshake {
-    pub(crate) fn new() -> Self {
-        Handshake { stage: Stage::Python, pending: Vec::new(), noise: Tail::default() }
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Handshake {
+            stage: if plan.is_ssh() { Stage::Connect } else { Stage::Python },
+            pending: Vec::new(),
+            noise: Tail::default(),
+            is_ssh: plan.is_ssh(),
+            stderr: Tail::default(),
+            partial: Vec::new(),
+            candidates: plan.python.candidates().to_vec(),
+        }
     }
 
     pub(crate) fn stage(&self) -> Stage {
         self.stage
-    }
-
-    /// What was printed on the stream before `EC0`: its end.
-    pub(crate) fn noise(&self) -> &Tail {
-        &self.noise
     }
 
     /// The first frame has been read.
@@ -40,7 +67,7 @@ impl Handshake {
     /// them: frames.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
         self.pending.extend_from_slice(bytes);
-        if self.stage == Stage::Python {
+        if self.stage < Stage::Core {
             let Some(at) = find(&self.pending, STARTED) else {
                 // The marker may be cut: all but its length less one is certainly noise.
                 let certain = self.pending.len().saturating_sub(STARTED.len() - 1);
@@ -64,14 +91,107 @@ impl Handshake {
         Ok(Some(self.pending.split_off(RECEIVED.len())))
     }
 
+    /// Takes what came on stderr; gives back what a user may want to see of it, whole lines of it where
+    /// ssh's own have to be told from others.
+    pub(crate) fn receive_stderr(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if !self.is_ssh {
+            self.stderr.push(bytes);
+            return bytes.to_vec();
+        }
+        let mut shown = Vec::new();
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            let text = String::from_utf8_lossy(&line);
+            if self.stage < Stage::Python && failure::has_logged_in(text.trim_end()) {
+                self.stage = Stage::Python;
+            }
+            if !failure::is_chatter(text.trim_end()) {
+                self.stderr.push(&line);
+                shown.extend(line);
+            }
+        }
+        if self.partial.len() > LONGEST_LINE {
+            shown.append(&mut self.end_stderr());
+        }
+        shown
+    }
+
+    /// Stderr has ended: gives back a line of it that has no end.
+    pub(crate) fn end_stderr(&mut self) -> Vec<u8> {
+        self.stderr.push(&self.partial);
+        std::mem::take(&mut self.partial)
+    }
+
     /// The stream has ended: what was held back as half a marker was noise after all.
     pub(crate) fn finish(&mut self) {
-        if self.stage == Stage::Python {
+        if self.stage < Stage::Core {
             self.noise.push(&self.pending);
             self.pending.clear();
         }
     }
+
+    /// Why a child that never was up ended; `cause` is what is known better than by what was printed and
+    /// by how the process ended.
+    pub(crate) fn failure(
+        &self,
+        context: &str,
+        cause: Option<String>,
+        status: Option<ExitStatus>,
+    ) -> Failure {
+        let stderr = self.stderr.text();
+        let printed = [self.noise.text(), stderr.clone()];
+        let printed = printed.iter().filter(|text| !text.is_empty()).map(String::as_str);
+        let printed = printed.collect::<Vec<_>>().join("\n");
+        let mut stage = self.stage;
+        let mut again = None;
+        let known = match status {
+            Some(ExitStatus::Code(code)) => {
+                bootstrap::exit_reason(code, &printed, &self.candidates)
+            }
+            _ => None,
+        };
+        // Where there is a reason, it has our own line in it.
+        let is_told = |line: &&str| known.is_some() && line.starts_with("econtext:");
+        let lines = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
+        let mut reason = cause.clone().or(known);
+        if self.is_ssh && reason.is_none() {
+            let logged_in = self.stage >= Stage::Python;
+            if let Some(words) = failure::explain(&stderr, status, logged_in) {
+                stage = stage.max(words.stage);
+                again = words.retry.then_some(Again::Busy);
+                reason = Some(words.reason);
+            }
+        }
+        // What is left of a program whose beginning is missing is a syntax error, or ends early.
+        let is_damaged = matches!(status, Some(ExitStatus::Code(1 | 94..=96)));
+        if self.is_ssh && self.stage == Stage::Core && is_damaged {
+            again = Some(Again::Eaten);
+        }
+        let error = ConnectError {
+            context: context.into(),
+            stage,
+            reason: reason.unwrap_or_else(|| match status {
+                Some(_) => "the process ended".into(),
+                None => "the stream ended".into(),
+            }),
+            printed: lines,
+            status,
+        };
+        Failure { error, again }
+    }
+
+    /// The last line on stderr, where it is the core's own.
+    pub(crate) fn last_words(&self, context: &str) -> Option<String> {
+        let printed = self.stderr.text();
+        let words = printed.lines().next_back()?.strip_prefix("econtext: ")?;
+        let name = format!("{context}: ");
+        Some(words.strip_prefix(&name).unwrap_or(words).into())
+    }
 }
+
+/// A line of stderr that is longer is not one of ssh's.
+const LONGEST_LINE: usize = 4096;
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
@@ -80,12 +200,17 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Local, Method};
+
+    fn local() -> Handshake {
+        Handshake::new(&Local::new().plan())
+    }
 
     #[test]
     fn markers_cut_at_every_byte_are_found_and_frames_follow_them() {
         let all = b"Welcome!\nEC0\nEC1\nframes";
         for cut in 0..=all.len() {
-            let mut handshake = Handshake::new();
+            let mut handshake = local();
             let mut frames = Vec::new();
             for part in [&all[..cut], &all[cut..]] {
                 if handshake.stage() == Stage::Hello {
@@ -95,21 +220,21 @@ mod tests {
                 }
             }
             assert_eq!(frames, b"frames", "cut at {cut}");
-            assert_eq!(handshake.noise().text(), "Welcome!");
+            assert_eq!(handshake.noise.text(), "Welcome!");
         }
     }
 
     #[test]
     fn a_marker_glued_to_noise_is_found() {
-        let mut handshake = Handshake::new();
+        let mut handshake = local();
         assert_eq!(handshake.receive(b"EC0 EEC0\n").unwrap(), None);
         assert_eq!(handshake.stage(), Stage::Core);
-        assert_eq!(handshake.noise().text(), "EC0 E");
+        assert_eq!(handshake.noise.text(), "EC0 E");
     }
 
     #[test]
     fn noise_between_the_markers_is_an_error_that_quotes_it() {
-        let mut handshake = Handshake::new();
+        let mut handshake = local();
         handshake.receive(b"EC0\nE").unwrap();
         let error = handshake.receive(b"RROR: \x1b[1mdisk full\n").unwrap_err();
         assert_eq!(error, "\"ERROR: \\x1b[1mdisk full\\n\" where the marker EC1 should be");
@@ -117,14 +242,14 @@ mod tests {
 
     #[test]
     fn endless_noise_is_kept_in_bounded_memory() {
-        let mut handshake = Handshake::new();
+        let mut handshake = local();
         for _ in 0..10_000 {
             handshake.receive(&[b'y'; 1000]).unwrap();
         }
         assert!(handshake.pending.len() < 4);
         handshake.receive(b"EC").unwrap();
         handshake.finish();
-        assert!(handshake.noise().text().ends_with("yyEC"));
-        assert_eq!(handshake.noise().text().len(), 4096);
+        assert!(handshake.noise.text().ends_with("yyEC"));
+        assert_eq!(handshake.noise.text().len(), 4096);
     }
 }

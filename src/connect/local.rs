@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Method, Plan};
+use super::{Method, Plan, Tool};
 use crate::bootstrap::Interpreter;
 
 /// A context on this machine: a child process of the program, in a session of its own, with the
@@ -28,8 +28,10 @@ impl Local {
                 name: "local".into(),
                 name_has_pid: true,
                 python: Interpreter::default(),
+                tool: Tool::None,
                 env: Vec::new(),
                 current_dir: None,
+                connect_timeout: None,
             },
         }
     }

@@ -1,7 +1,10 @@
 //! Connection methods: each a pure function from its options to a launch plan.
 
+mod failure;
 mod handshake;
 mod local;
+mod quote;
+mod ssh;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -9,12 +12,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::bootstrap::Interpreter;
 use crate::sys;
 
-pub(crate) use handshake::Handshake;
+pub(crate) use handshake::{Again, Handshake};
 pub use local::Local;
+pub(crate) use quote::command_line;
+pub use ssh::{HostKeys, Ssh};
 
 /// A way to start a context. Its plans are made by the methods of this crate.
 pub trait Method {
@@ -30,9 +36,22 @@ pub struct Plan {
     /// The process id is part of the name.
     pub(crate) name_has_pid: bool,
     pub(crate) python: Interpreter,
+    pub(crate) tool: Tool,
     /// Set beside what the program has in its own environment.
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) current_dir: Option<PathBuf>,
+    /// How long the start may take, where the router's setting is not meant.
+    pub(crate) connect_timeout: Option<Duration>,
+}
+
+/// What runs the child's command.
+#[derive(Clone, Debug)]
+pub(crate) enum Tool {
+    /// Nothing: it is a program of this machine.
+    None,
+    /// ssh: these words, and the command as one more for the login shell of the other side; or why
+    /// there can be no such words.
+    Ssh(Result<Vec<OsString>, String>),
 }
 
 /// Shows the names of the environment variables, not their values, which may be secrets.
@@ -42,10 +61,19 @@ impl fmt::Debug for Plan {
         f.debug_struct("Plan")
             .field("name", &self.name)
             .field("python", &self.python)
+            .field("tool", &self.tool)
             .field("env", &env)
             .field("current_dir", &self.current_dir)
             .finish_non_exhaustive()
     }
+}
+
+/// A started process that carries a child's stream. No descriptor of it blocks.
+pub(crate) struct Carrier {
+    pub(crate) process: sys::Process,
+    /// Its standard input and output.
+    pub(crate) stream: OwnedFd,
+    pub(crate) stderr: OwnedFd,
 }
 
 impl Plan {
@@ -53,12 +81,21 @@ impl Plan {
         if self.name_has_pid { format!("{}.{pid}", self.name) } else { self.name.clone() }
     }
 
-    /// Starts the process: gives it, the stream to its standard input and output, and its stderr.
-    /// Neither blocks. What went wrong is said in one line.
-    pub(crate) fn spawn(
-        &self,
-        argv: &[OsString],
-    ) -> Result<(sys::Process, OwnedFd, OwnedFd), String> {
+    pub(crate) fn is_ssh(&self) -> bool {
+        matches!(self.tool, Tool::Ssh(_))
+    }
+
+    /// Starts the process that is to run this command, itself or elsewhere. What went wrong is said in
+    /// one line.
+    pub(crate) fn spawn(&self, command: &[OsString]) -> Result<Carrier, String> {
+        let argv = match &self.tool {
+            Tool::None => command.to_vec(),
+            Tool::Ssh(words) => {
+                let mut argv = words.clone()?;
+                argv.push(command_line(command)?);
+                argv
+            }
+        };
         let streams = || -> io::Result<_> {
             let (ours, theirs) = sys::socketpair()?;
             let (stderr, stderr_write) = sys::pipe()?;
@@ -66,7 +103,7 @@ impl Plan {
             sys::set_nonblocking(stderr.as_fd())?;
             Ok((ours, theirs, stderr, stderr_write))
         };
-        let (ours, theirs, stderr, stderr_write) =
+        let (stream, theirs, stderr, stderr_write) =
             streams().map_err(|error| format!("making its streams: {error}"))?;
         let current_dir = self.current_dir.as_deref().map(|dir| c_string(dir.as_os_str()));
         let argv = argv.iter().map(|word| c_string(word)).collect::<Result<Vec<_>, _>>()?;
@@ -80,7 +117,7 @@ impl Plan {
             stderr: stderr_write.as_fd(),
         };
         let process = spawn.spawn().map_err(|error| error.to_string())?;
-        Ok((process, ours, stderr))
+        Ok(Carrier { process, stream, stderr })
     }
 
     fn environment(&self) -> Result<Vec<CString>, String> {

@@ -1,0 +1,546 @@
+//! One child: its stream, its stderr, its process, from its start to its end.
+//!
+//! Invariant: only the broker's thread is here. A start may take several attempts (a server that is too busy,
+//! a login script that ate what was sent), one process after the other; to everybody else it is one start with
+//! one deadline. Everybody who waits is told once, and only then.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::backlog::Pace;
+use crate::bootstrap;
+use crate::broker::{Events, pollfd, wait_ms};
+use crate::connect::{Again, Carrier, Handshake, Plan};
+use crate::end::End;
+use crate::log::Level;
+use crate::peer::Peer;
+use crate::wire::Decoder;
+use crate::{ConnectError, ExitStatus, Stage, sys};
+
+/// How long a stream that ended may take to show its exit status and the rest of its stderr.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a process may take to end by SIGTERM before it gets SIGKILL.
+const TERM_TO_KILL: Duration = Duration::from_millis(250);
+/// How long the kernel may take to end a process after SIGKILL before it is given up: a process in an
+/// uninterruptible sleep must not hang the program.
+const KILL_TO_GIVE_UP: Duration = Duration::from_secs(5);
+/// How often an end is looked for where the system has no descriptor for it (no pidfd).
+const WITHOUT_PIDFD: Duration = Duration::from_millis(5);
+/// How much is read from one child before the others have their turn.
+const READS_PER_PASS: usize = 16;
+/// An interpreter that is there and has not its 9 kB after so long waits for bytes that a login script ate.
+const CORE_STALLS: Duration = Duration::from_secs(5);
+/// How often a busy server is asked.
+const ATTEMPTS: u32 = 8;
+/// The pause after the first refusal; it doubles each time, ..
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// .. up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Newlines for login scripts that read: more than one that asks something takes.
+const PADDING_BYTES: usize = 16 << 10;
+
+/// One child, as the broker sees it.
+pub(crate) struct Link {
+    peer: Arc<Peer>,
+    start: Start,
+    /// When the start has to be done, over all attempts.
+    start_by: Option<Instant>,
+    attempt: u32,
+    /// This attempt waits for the marker, behind padding.
+    is_padded: bool,
+    process: sys::Process,
+    socket: Option<Arc<OwnedFd>>,
+    stderr: Option<OwnedFd>,
+    handshake: Handshake,
+    decoder: Decoder,
+    phase: Phase,
+    deadline: Option<Instant>,
+    writing: bool,
+    pace: Pace,
+    /// Why the stream ended, where it is known better than by how the process ended.
+    cause: Option<String>,
+    /// The start stalled after the marker.
+    has_stalled: bool,
+    /// What everybody will be told; taken when it has been told.
+    end: Option<End>,
+    told: bool,
+    exit: Option<ExitStatus>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Until the first frame.
+    Starting,
+    /// An attempt has failed, and the next one has its time.
+    Between,
+    Up,
+    /// `SHUTDOWN` has been sent.
+    Leaving,
+    /// The stream is closed; the process may still show how it ended.
+    LastWords,
+    /// SIGTERM has been sent.
+    Terminated,
+    /// SIGKILL has been sent.
+    Killed,
+}
+
+/// What a start is made of, and its limits.
+pub(crate) struct Start {
+    pub(crate) plan: Plan,
+    /// What `ps` is to show.
+    pub(crate) process_name: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) grace: Duration,
+}
+
+/// The first attempt's process, and the stream to it.
+pub(crate) struct Parts {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) process: sys::Process,
+    pub(crate) socket: Arc<OwnedFd>,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) decoder: Decoder,
+}
+
+impl Link {
+    pub(crate) fn new(parts: Parts, start: Start) -> Link {
+        let start_by = Instant::now().checked_add(start.connect_timeout);
+        Link {
+            peer: parts.peer,
+            handshake: Handshake::new(&start.plan),
+            start,
+            start_by,
+            attempt: 1,
+            is_padded: false,
+            process: parts.process,
+            socket: Some(parts.socket),
+            stderr: Some(parts.stderr),
+            decoder: parts.decoder,
+            phase: Phase::Starting,
+            deadline: start_by,
+            writing: true,
+            pace: Pace::default(),
+            cause: None,
+            has_stalled: false,
+            end: None,
+            told: false,
+            exit: None,
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Reads what is there, a bounded number of times.
+    pub(crate) fn read_stream(&mut self, events: &dyn Events) {
+        for _ in 0..READS_PER_PASS {
+            if self.pace.is_holding() {
+                return;
+            }
+            let Some(socket) = self.socket.clone() else { return };
+            match sys::read(socket.as_fd(), self.decoder.space()) {
+                Ok(0) => return self.stream_ended(None),
+                Ok(count) => {
+                    if let Err(cause) = self.received(count, events) {
+                        return self.stream_ended(Some(cause));
+                    }
+                    self.pace.added(&self.peer.backlog, events.shown(), Instant::now());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if sys::is_end_of_stream(&error) => return self.stream_ended(None),
+                Err(error) => return self.stream_ended(Some(format!("reading: {error}"))),
+            }
+        }
+    }
+
+    fn received(&mut self, count: usize, events: &dyn Events) -> Result<(), String> {
+        if self.handshake.stage() < Stage::Hello {
+            let before = self.handshake.stage();
+            let bytes = self.decoder.space()[..count].to_vec();
+            let frames = self.handshake.receive(&bytes)?;
+            if before < Stage::Core && self.handshake.stage() >= Stage::Core {
+                self.python_started();
+            }
+            match frames {
+                Some(frames) => self.decoder.receive(&frames),
+                None => return Ok(()),
+            }
+        } else {
+            self.decoder.filled(count);
+        }
+        while let Some(frame) = self.decoder.next_frame().map_err(|error| error.to_string())? {
+            events.frame(&self.peer, frame)?;
+            if self.handshake.stage() == Stage::Hello {
+                self.connected(events);
+            }
+        }
+        Ok(())
+    }
+
+    /// The interpreter is there, and reads.
+    fn python_started(&mut self) {
+        if self.is_padded {
+            self.peer.out.release();
+            self.writing = true;
+        } else if self.start.plan.is_ssh() && self.phase == Phase::Starting {
+            let stalls_at = Instant::now() + CORE_STALLS;
+            self.deadline = self.start_by.map(|start_by| start_by.min(stalls_at));
+        }
+    }
+
+    fn connected(&mut self, events: &dyn Events) {
+        self.handshake.connected();
+        if self.phase == Phase::Starting {
+            (self.phase, self.deadline) = (Phase::Up, None);
+        }
+        if self.is_padded {
+            let note = "a login script reads standard input: connected by a second attempt, which \
+                        waited for the script to end";
+            events.note(&self.peer, Level::Warning, note.into());
+        }
+    }
+
+    pub(crate) fn read_stderr(&mut self, events: &dyn Events) {
+        let mut buffer = [0; 16 << 10];
+        for _ in 0..READS_PER_PASS {
+            if self.pace.is_holding() {
+                return;
+            }
+            let Some(stderr) = &self.stderr else { return };
+            let shown = match sys::read(stderr.as_fd(), &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(0) | Err(_) => {
+                    self.stderr = None;
+                    self.handshake.end_stderr()
+                }
+                // Also of a child that is up: how it ended may be the last that it says.
+                Ok(count) => self.handshake.receive_stderr(&buffer[..count]),
+            };
+            if self.handshake.stage() == Stage::Connected && !shown.is_empty() {
+                events.printed(&self.peer, &shown);
+                self.pace.added(&self.peer.backlog, events.shown(), Instant::now());
+            }
+        }
+    }
+
+    pub(crate) fn write(&mut self) {
+        match self.peer.out.flush() {
+            Ok(done) => self.writing = !done,
+            // The end shows on the reading side, after what the child said before it.
+            Err(_) => self.writing = false,
+        }
+    }
+
+    /// There is something to write.
+    pub(crate) fn wants_to_write(&mut self) {
+        self.writing = self.socket.is_some();
+    }
+
+    fn stream_ended(&mut self, cause: Option<String>) {
+        if cause.is_none() && self.handshake.stage() >= Stage::Hello {
+            if let Err(error) = self.decoder.finish() {
+                self.cause.get_or_insert_with(|| error.to_string());
+            }
+        }
+        if self.cause.is_none() {
+            self.cause = cause;
+        }
+        self.close_stream();
+        (self.phase, self.deadline) = (Phase::LastWords, Some(Instant::now() + LAST_WORDS));
+    }
+
+    /// Ends the stream of a child for this reason.
+    pub(crate) fn break_off(&mut self, reason: &str) {
+        if self.socket.is_some() {
+            self.stream_ended(Some(reason.into()));
+        }
+    }
+
+    /// Closes the stream: the child sees its end, and ends.
+    fn close_stream(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            // A process that was forked off the child may hold a copy: its peers see the end all the same.
+            // An error says that it is closed already.
+            let _ = sys::shutdown_socket(socket.as_fd(), std::net::Shutdown::Both);
+        }
+        self.handshake.finish();
+        self.writing = false;
+        if self.handshake.stage() == Stage::Connected {
+            self.peer.out.close();
+        } else {
+            self.peer.out.pause(); // There may be another attempt.
+        }
+    }
+
+    /// Shuts the child down; one that is not up yet is simply ended.
+    pub(crate) fn leave(&mut self, end: End) {
+        match self.phase {
+            Phase::Starting => {
+                self.end.get_or_insert(end);
+                self.close_stream();
+                self.terminate();
+            }
+            Phase::Between => {
+                self.end.get_or_insert(end);
+                (self.phase, self.deadline) = (Phase::Killed, None);
+            }
+            Phase::Up => {
+                self.end.get_or_insert(end);
+                self.peer.send_shutdown();
+                self.writing = true;
+                (self.phase, self.deadline) =
+                    (Phase::Leaving, Instant::now().checked_add(self.start.grace));
+            }
+            Phase::Leaving => {}
+            Phase::LastWords | Phase::Terminated | Phase::Killed => {
+                if self.handshake.stage() < Stage::Connected {
+                    self.end.get_or_insert(end); // What has failed is not begun again.
+                }
+            }
+        }
+    }
+
+    fn terminate(&mut self) {
+        self.signal(libc::SIGTERM);
+        (self.phase, self.deadline) = (Phase::Terminated, Some(Instant::now() + TERM_TO_KILL));
+    }
+
+    fn signal(&mut self, number: libc::c_int) {
+        // A process that changed its user (sudo) cannot be signalled: it has seen the stream's end.
+        let _ = match self.handshake.stage() {
+            // What a user's function has started is not ours to end.
+            Stage::Connected => self.process.signal(number),
+            // A candidate that hangs, say, below the shell that tries it.
+            _ => self.process.signal_group(number),
+        };
+    }
+
+    /// The deadline of the phase has passed.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Starting => {
+                if self.start_by.is_some_and(|start_by| now < start_by) {
+                    self.has_stalled = true;
+                } else {
+                    let mut cause = format!("no answer within {:?}", self.start.connect_timeout);
+                    if let Err(error) = self.decoder.finish() {
+                        cause += &format!("; {error}");
+                    }
+                    self.cause = Some(cause);
+                }
+                self.close_stream();
+                self.terminate();
+            }
+            Phase::Between => self.try_again(),
+            Phase::Up => self.deadline = None,
+            Phase::Leaving => {
+                self.close_stream();
+                self.terminate();
+            }
+            Phase::LastWords => self.terminate(),
+            Phase::Terminated => {
+                self.signal(libc::SIGKILL);
+                (self.phase, self.deadline) =
+                    (Phase::Killed, Some(Instant::now() + KILL_TO_GIVE_UP));
+            }
+            Phase::Killed => (self.exit, self.deadline) = (Some(ExitStatus::Unknown), None),
+        }
+    }
+
+    /// The process has ended: what it had said is still to be read.
+    pub(crate) fn look_for_exit(&mut self, events: &dyn Events) {
+        if self.exit.is_some() {
+            return;
+        }
+        match self.process.try_wait() {
+            Ok(None) => return,
+            Ok(status) => self.exit = status,
+            Err(_) => self.exit = Some(ExitStatus::Unknown),
+        }
+        self.pace.give_up();
+        // A daemon may hold copies of the descriptors, so their end may never come: what is there now
+        // is all that the child said.
+        for _ in 0..1024 {
+            let before = self.socket.is_some();
+            self.read_stream(events);
+            if !before || !self.readable() {
+                break;
+            }
+        }
+        self.read_stderr(events);
+        if self.socket.is_some() {
+            self.stream_ended(None);
+        }
+    }
+
+    fn readable(&self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let mut fds = [pollfd(socket.as_fd(), libc::POLLIN)];
+        sys::poll(&mut fds, 0).is_ok_and(|count| count > 0)
+    }
+
+    /// Tells everybody, as soon as it is known what to tell; or begins again.
+    pub(crate) fn tell(&mut self, events: &dyn Events) {
+        let ending = matches!(self.phase, Phase::LastWords | Phase::Terminated | Phase::Killed);
+        let known = self.exit.is_some() || self.phase != Phase::LastWords;
+        if !ending || !known || self.told {
+            return;
+        }
+        let end = match self.end.take() {
+            Some(end) => end,
+            None if self.handshake.stage() == Stage::Connected => End::Lost(self.why_lost()),
+            None => {
+                self.handshake.end_stderr();
+                let failed =
+                    self.handshake.failure(self.peer.name(), self.cause.clone(), self.exit);
+                let again = if self.has_stalled { Some(Again::Eaten) } else { failed.again };
+                if let Some(pause) = again.and_then(|again| self.pause_before(again)) {
+                    if self.exit.is_some() {
+                        let reason = &failed.error.reason;
+                        let note = format!("{reason}: another attempt in {pause:.1?}");
+                        events.note(&self.peer, Level::Debug, note);
+                        self.is_padded = again == Some(Again::Eaten);
+                        (self.phase, self.deadline) =
+                            (Phase::Between, Some(Instant::now() + pause));
+                    } // Else when the process is gone.
+                    return;
+                }
+                End::Failed(Arc::new(self.with_attempts(failed.error)))
+            }
+        };
+        self.told = true;
+        events.ended(&self.peer, end);
+    }
+
+    /// How long to wait before the next attempt, if there is to be one.
+    fn pause_before(&self, again: Again) -> Option<Duration> {
+        let pause = match again {
+            Again::Eaten if self.is_padded => return None,
+            Again::Eaten => Duration::ZERO,
+            Again::Busy if self.attempt >= ATTEMPTS => return None,
+            Again::Busy => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << (self.attempt - 1)).min(LONGEST_PAUSE);
+                // Half as much to half as much more, so that many that were refused at once do not come
+                // back at once.
+                let mut dice = [128];
+                let _ = sys::entropy(&mut dice);
+                pause.mul_f64(0.5 + f64::from(dice[0]) / 255.0)
+            }
+        };
+        let in_time = self.start_by.is_none_or(|start_by| Instant::now() + pause < start_by);
+        in_time.then_some(pause)
+    }
+
+    /// Says of a start that several attempts were made.
+    fn with_attempts(&self, mut error: ConnectError) -> ConnectError {
+        if self.is_padded {
+            error.reason += "; the second attempt, since a login script seems to have read what the \
+                             first one sent";
+        } else if self.attempt > 1 {
+            error.reason += &format!("; after {} attempts", self.attempt);
+        }
+        error
+    }
+
+    fn try_again(&mut self) {
+        let plan = &self.start.plan;
+        let launch = if self.is_padded { bootstrap::launch_padded } else { bootstrap::launch };
+        let argv = launch(&plan.python, &self.start.process_name).argv;
+        let carrier = match plan.spawn(&argv) {
+            Ok(carrier) => carrier,
+            Err(reason) => {
+                let (stage, printed) = (Stage::Spawn, String::new());
+                let context = self.peer.name().into();
+                let error = ConnectError { context, stage, reason, printed, status: None };
+                self.end = Some(End::Failed(Arc::new(self.with_attempts(error))));
+                (self.phase, self.deadline) = (Phase::Killed, None);
+                return;
+            }
+        };
+        let Carrier { process, stream, stderr } = carrier;
+        let socket = Arc::new(stream);
+        let padding = self.is_padded.then(|| vec![b'\n'; PADDING_BYTES]);
+        self.peer.out.restart(socket.clone(), padding);
+        self.attempt += 1;
+        self.handshake = Handshake::new(&self.start.plan);
+        (self.process, self.socket, self.stderr) = (process, Some(socket), Some(stderr));
+        (self.phase, self.deadline, self.writing) = (Phase::Starting, self.start_by, true);
+        (self.cause, self.has_stalled, self.exit) = (None, false, None);
+    }
+
+    fn why_lost(&self) -> String {
+        match (&self.cause, self.exit) {
+            (Some(cause), _) => cause.clone(),
+            (None, Some(status)) => match self.handshake.last_words(self.peer.name()) {
+                Some(words) => format!("the child ended: {status}; it said: {words}"),
+                None => format!("the child ended: {status}"),
+            },
+            (None, None) => "the stream ended".into(),
+        }
+    }
+
+    /// Ends a child that no broker will look after.
+    pub(crate) fn abandon(&mut self) {
+        self.close_stream();
+        self.signal(libc::SIGKILL);
+        let mut fds: Vec<_> =
+            self.process.exit_fd().map(|fd| pollfd(fd, libc::POLLIN)).into_iter().collect();
+        let deadline = Instant::now() + KILL_TO_GIVE_UP;
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
+            let pause = if fds.is_empty() { WITHOUT_PIDFD } else { KILL_TO_GIVE_UP };
+            let now = Instant::now();
+            if sys::poll(&mut fds, wait_ms(now, Some(now + pause))).is_err() {
+                break;
+            }
+        }
+    }
+
+    pub(crate) fn finished(&self) -> bool {
+        self.told && self.exit.is_some()
+    }
+
+    /// Looks at what has no event of its own: after each pass.
+    pub(crate) fn look(&mut self, events: &dyn Events, now: Instant) {
+        self.pace.look(&self.peer.backlog, events.shown(), now);
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.expire(now);
+        }
+        if self.must_look() {
+            self.look_for_exit(events);
+        }
+        self.tell(events);
+    }
+
+    /// When this link wants to be looked at without an event.
+    pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let look = self.must_look().then(|| now + WITHOUT_PIDFD);
+        [self.deadline, look, self.pace.wake_at()].into_iter().flatten().min()
+    }
+
+    /// The system will not say when the process ends, and its end is near.
+    fn must_look(&self) -> bool {
+        let ending = self.socket.is_none() || self.phase == Phase::Leaving;
+        ending && self.exit.is_none() && self.process.exit_fd().is_none()
+    }
+
+    /// What poll(2) is to look at: the stream, stderr, the process.
+    pub(crate) fn wants(&self) -> [Option<libc::pollfd>; 3] {
+        let reads = !self.pace.is_holding();
+        let events = if reads { libc::POLLIN } else { 0 };
+        let events = if self.writing { events | libc::POLLOUT } else { events };
+        // poll(2) tells of the end of what is asked for nothing, too.
+        let socket = self.socket.as_ref().filter(|_| events != 0);
+        let stderr = self.stderr.as_ref().filter(|_| reads);
+        [
+            socket.map(|socket| pollfd(socket.as_fd(), events)),
+            stderr.map(|stderr| pollfd(stderr.as_fd(), libc::POLLIN)),
+            match self.exit {
+                None => self.process.exit_fd().map(|fd| pollfd(fd, libc::POLLIN)),
+                Some(_) => None,
+            },
+        ]
+    }
+}
