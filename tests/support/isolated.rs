@@ -16,7 +16,7 @@
 use std::any::type_name;
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio, exit};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -25,7 +25,7 @@ use std::time::Duration;
 use std::{env, fs, io, thread};
 
 use super::python::{PYENV_ROOT, pyenv_root};
-use super::{Leaks, TempDir, descendants, environment};
+use super::{Leaks, TempDir, descendants, environment, leave_out};
 
 /// Runs `body` in a process of its own; fails if the body does, if it takes longer than five minutes,
 /// or if it leaves a descriptor, a thread, a process, a zombie or a file.
@@ -37,6 +37,15 @@ pub fn isolated<F: FnOnce()>(body: F) {
         panic!("{report}");
     }
 }
+
+/// Ends the body here, as one that passes: `what` cannot be tested on this machine, and `why`. For the
+/// body's own thread, which unwinds; see [`leave_out`] for what a test can do without.
+pub fn skip(what: &str, why: &str) -> ! {
+    leave_out(what, why);
+    resume_unwind(Box::new(Skipped))
+}
+
+struct Skipped;
 
 /// As [`isolated`], for tests of what fails.
 pub fn isolated_report<F: FnOnce()>(body: F) -> Result<(), String> {
@@ -108,8 +117,10 @@ fn files_below(dir: &Path) -> Vec<String> {
 fn run(body: impl FnOnce()) -> ! {
     let checked = || {
         let leaks = Leaks::start();
-        body();
-        leaks.assert_clean();
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Err(payload) if !payload.is::<Skipped>() => resume_unwind(payload),
+            _ => leaks.assert_clean(),
+        }
     };
     // The panic has been printed by its hook.
     exit(if catch_unwind(AssertUnwindSafe(checked)).is_ok() { CLEAN } else { 1 })

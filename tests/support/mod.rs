@@ -6,12 +6,15 @@
 //! - [`Log`] keeps what a router logs; [`script`] and [`mkfifo`] make what a test starts or waits at;
 //! - [`Run`] is one context with its log, [`Run::requests`] the modules that it asked for;
 //! - [`master`] makes a program of a test's own, and [`Process`] is a handle of any process;
-//! - [`leave_out`] says aloud what cannot be tested here;
+//! - [`Sshd`] is an ssh server, [`User`] a user of this machine, [`Proxy`] a network between client and
+//!   server, [`fake_ssh`] a stand-in for the client;
+//! - [`leave_out`] says aloud what cannot be tested here, [`skip`] ends a test that cannot go on;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
 //!
 //! Reads `/proc`, so that these tests are for Linux.
 #![allow(dead_code, unused_imports, reason = "each test file uses its part of this")]
 
+mod fake_ssh;
 mod isolated;
 mod leaks;
 mod left_out;
@@ -19,20 +22,27 @@ mod log;
 mod masters;
 mod processes;
 mod programs;
+mod proxy;
 mod python;
 mod run;
+mod sshd;
 mod surroundings;
+mod users;
 
-pub use isolated::{isolated, isolated_report};
+pub use fake_ssh::fake_ssh;
+pub use isolated::{isolated, isolated_report, skip};
 pub use leaks::Leaks;
 pub use left_out::leave_out;
 pub use log::Log;
 pub use masters::{Master, Running, master};
 pub use processes::{
-    Process, close_descriptors, descendants, ignore_sigchld, keep_standard_descriptors,
-    raise_descriptor_limit, thread_id,
+    Process, close_descriptors, descendants, end_all, end_tree, ignore_sigchld,
+    keep_standard_descriptors, raise_descriptor_limit, thread_id,
 };
 pub use programs::{mkfifo, program, script};
+pub use proxy::{Chunk, Proxy, Side};
 pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters};
 pub use run::{Run, long};
+pub use sshd::Sshd;
 pub use surroundings::{TempDir, environment};
+pub use users::{User, is_root};

@@ -75,19 +75,38 @@ impl Process {
     ///
     /// When there is none.
     pub fn open(pid: i32) -> Process {
+        Process::try_open(pid).unwrap_or_else(|error| panic!("process {pid}: {error}"))
+    }
+
+    /// `None` where there is none any more.
+    pub fn find(pid: i32) -> Option<Process> {
+        match Process::try_open(pid) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+            opened => Some(opened.unwrap_or_else(|error| panic!("process {pid}: {error}"))),
+        }
+    }
+
+    fn try_open(pid: i32) -> io::Result<Process> {
         // SAFETY: involves no memory. The result is close-on-exec.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
-        assert!(fd >= 0, "process {pid}: {}", io::Error::last_os_error());
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
         // SAFETY: just made, and nobody else's.
-        Process { pid, handle: unsafe { OwnedFd::from_raw_fd(fd) } }
+        Ok(Process { pid, handle: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
     /// Sends a signal.
     pub fn signal(&self, number: i32) {
+        let sent = self.try_signal(number);
+        sent.unwrap_or_else(|error| panic!("process {}: {error}", self.pid));
+    }
+
+    fn try_signal(&self, number: i32) -> io::Result<()> {
         let (fd, info) = (self.handle.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
         // SAFETY: a null pointer stands for what kill(2) would say about the sender.
         let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, info, 0) };
-        assert_eq!(sent, 0, "process {}: {}", self.pid, io::Error::last_os_error());
+        if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// Stops it, and waits until it has stopped.
@@ -144,6 +163,42 @@ impl Process {
         };
         tasks.filter_map(|task| sleeps(task.ok()?)).collect()
     }
+}
+
+/// Kills them, and waits until they have ended; those that have already are no matter.
+pub fn end_all(processes: &[Process]) {
+    for process in processes {
+        // It has been reaped.
+        let _ = process.try_signal(libc::SIGKILL);
+    }
+    processes.iter().for_each(Process::wait_end);
+}
+
+/// Kills a process and all that descend from it, whoever's they are, and waits until they have ended.
+///
+/// They are stopped first, as what is killed while it starts another leaves an orphan, which descends
+/// from nobody here.
+pub fn end_tree(pid: i32) {
+    let mut tree = BTreeMap::new();
+    tree.extend(Process::find(pid).map(|process| (pid, process)));
+    let mut fresh = tree.keys().copied().collect::<Vec<_>>();
+    while !fresh.is_empty() {
+        for pid in &fresh {
+            let _ = tree[pid].try_signal(libc::SIGSTOP);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let is_at_rest = |pid| Found::read(pid).is_none_or(|found| "TZX".contains(found.state));
+        while !fresh.iter().all(|&pid| is_at_rest(pid)) {
+            assert!(Instant::now() < deadline, "one of {fresh:?} does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fresh = descendants(pid).into_keys().filter(|pid| !tree.contains_key(pid)).collect();
+        fresh.retain(|&pid| match Process::find(pid) {
+            Some(process) => tree.insert(pid, process).is_none(),
+            None => false,
+        });
+    }
+    end_all(&tree.into_values().collect::<Vec<_>>());
 }
 
 /// The id of the calling thread, as in [`Process::sleeps`].
