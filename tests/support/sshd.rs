@@ -16,6 +16,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use econtext::Ssh;
+
 use super::processes::end_tree;
 use super::users::is_root;
 use super::{TempDir, skip};
@@ -135,6 +137,11 @@ impl Sshd {
         let added = fs::read_to_string(key.with_extension("pub")).expect("made by make_key");
         let before = fs::read_to_string(&list).expect("made at the start");
         fs::write(list, before + &added).expect("made at the start");
+    }
+
+    /// A context on it, as whoever runs the test.
+    pub fn ssh(&self) -> Ssh {
+        Ssh::new("127.0.0.1").port(self.port).config_file(self.config())
     }
 
     /// OpenSSH's own client for it, up to and with the host: the remote command is to be added.
