@@ -1,15 +1,19 @@
 # make        what a reviewer runs: lint, then test
-# make demo   starts a local context and shows what it can do
+# make demo   starts a local context and shows what it can do; HOST=user@host: the same there, over ssh
 # make test   all that this machine can run; ends with what it left out, and why
 # make lint   rustfmt, clippy, rustdoc, and builds for other systems and with the oldest Rust
+# make static the demo as one static binary for any Linux (musl), its size and what ldd says; HOST as above
 # make size   bytes of what a child is sent; lines and unsafe blocks of what sends it
 
-.PHONY: all demo lint size test
+.PHONY: all demo lint size static test
 
 all: lint test
 
 demo:
-	cargo run --release --example demo
+	cargo run --quiet --release --example demo -- $(HOST)
+
+static:
+	@.ci/static $(HOST)
 
 lint:
 	cargo fmt --check

@@ -1,8 +1,11 @@
-//! What `make demo` shows: a context of this machine, calls, a served module, logs and a stream.
+//! What `make demo` shows: a context of this machine, or of `HOST` over ssh, calls, a served module, logs
+//! and a stream.
+//!
+//! `demo [user@host[:port] [ssh_config]]`
 
 use std::time::{Duration, Instant};
 
-use econtext::{Error, Level, Local, Router};
+use econtext::{Context, Error, Level, Local, Router, Ssh};
 
 const PRIMES: &str = r#"
 import logging
@@ -26,6 +29,19 @@ def fail(path):
     return open(path).read()
 "#;
 
+fn connect(router: &Router) -> econtext::Result<Context> {
+    let mut arguments = std::env::args().skip(1);
+    let Some(host) = arguments.next() else { return router.connect(Local::new()) };
+    let mut method = match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
+        Some((name, Ok(port))) => Ssh::new(name).port(port),
+        _ => Ssh::new(host),
+    };
+    if let Some(config) = arguments.next() {
+        method = method.config_file(config);
+    }
+    router.connect(method)
+}
+
 fn main() -> econtext::Result<()> {
     println!("A router: the broker thread, and a log that is shown here.");
     let router = Router::builder()
@@ -36,7 +52,7 @@ fn main() -> econtext::Result<()> {
 
     println!("\nA context: Python, started and given its code over its standard input.");
     let begin = Instant::now();
-    let context = router.connect(Local::new())?;
+    let context = connect(&router)?;
     let info = context.info()?;
     println!(
         "   {context} is {} {} ({}), process {}, after {:.1?}",
@@ -52,10 +68,10 @@ fn main() -> econtext::Result<()> {
     let platform: String = context.call("platform:platform", ())?;
     println!("   {pid}, {platform}");
     let begin = Instant::now();
-    for _ in 0..1000 {
+    for _ in 0..200 {
         context.call::<u32>("os:getpid", ())?;
     }
-    println!("   1,000 more, one after the other: {:.1?} each", begin.elapsed() / 1000);
+    println!("   200 more, one after the other: {:.1?} each", begin.elapsed() / 200);
 
     println!("\nA module that is part of this program; what it prints and logs comes back.");
     let count: u32 = context.call("primes:below", (1_000_000,))?;

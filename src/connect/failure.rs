@@ -19,7 +19,7 @@ pub(crate) fn explain(
     _logged_in: bool,
 ) -> Option<Words> {
     let last = stderr.lines().rev().find(|line| !line.trim().is_empty())?;
-    let retry = last.starts_with("kex_exchange_identification");
+    let retry = stderr.contains("kex_exchange_identification");
     Some(Words { stage: Stage::Connect, reason: last.trim().into(), retry })
 }
 
