@@ -1,9 +1,10 @@
 //! The one helper thread: what may block, so that the broker never does.
 //!
-//! It runs the user's log sink, writes stderr, and reads and compresses modules. It starts when it is
-//! first needed. Its queues are bounded: log lines beyond 1 MiB a child are dropped, and counted in a
-//! record of their own; module requests beyond 1,000 a child are refused. Modules go before log lines,
-//! since an import waits for them.
+//! It runs the user's log sink and prompt handler, writes stderr, and reads and compresses modules. It
+//! starts when it is first needed. Its queues are bounded: log lines beyond 1 MiB a child are dropped, and
+//! counted in a record of their own; module requests beyond 1,000 a child are refused; a child that starts
+//! has one question at a time. Modules go first, since an import waits for them, then questions, then log
+//! lines.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use crate::log::{Level, LogRecord};
 use crate::peer::Peer;
-use crate::{Modules, pickle};
+use crate::secret::Secret;
+use crate::{Modules, Prompt, pickle};
 
 /// A child asks once for each thread that imports: beyond this it is not asking but attacking.
 const MODULE_REQUESTS: usize = 1000;
@@ -23,6 +25,10 @@ const REQUEST_BYTES: usize = 16 << 10;
 
 /// The user's log sink.
 pub(crate) type Sink = Box<dyn FnMut(&LogRecord) + Send>;
+/// The user's prompt handler.
+pub(crate) type Prompter = Box<dyn FnMut(&Prompt) -> Option<String> + Send>;
+/// Where its answer goes.
+type Reply = Box<dyn FnOnce(Option<Secret>) + Send>;
 
 /// The helper thread's queues.
 pub(crate) struct Helper {
@@ -30,6 +36,7 @@ pub(crate) struct Helper {
     work: Condvar,
     modules: Modules,
     sink: Mutex<Sink>,
+    prompter: Option<Mutex<Prompter>>,
     level: Level,
     /// How many records the sink has taken.
     shown: AtomicU64,
@@ -39,6 +46,7 @@ pub(crate) struct Helper {
 #[derive(Default)]
 struct State {
     imports: VecDeque<(Arc<Peer>, Vec<u8>)>,
+    prompts: VecDeque<(Arc<Peer>, Prompt, Reply)>,
     log: VecDeque<(Arc<Peer>, Entry)>,
     thread: Option<JoinHandle<()>>,
     stopping: bool,
@@ -78,6 +86,7 @@ impl Helper {
     pub(crate) fn new(
         modules: Modules,
         sink: Sink,
+        prompter: Option<Prompter>,
         level: Level,
         limits: pickle::Limits,
     ) -> Helper {
@@ -86,6 +95,7 @@ impl Helper {
             work: Condvar::new(),
             modules,
             sink: Mutex::new(sink),
+            prompter: prompter.map(Mutex::new),
             level,
             shown: AtomicU64::new(0),
             limits,
@@ -124,6 +134,32 @@ impl Helper {
         Err("no thread can be started to serve modules".into())
     }
 
+    /// Whether there is a prompt handler.
+    pub(crate) fn answers_prompts(&self) -> bool {
+        self.prompter.is_some()
+    }
+
+    /// Asks the prompt handler, later, and tells `reply` on the helper thread: `None` where there is no
+    /// handler, or where it gives no answer or panics. After the shutdown `reply` is dropped. Never blocks.
+    pub(crate) fn prompt(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        prompt: Prompt,
+        reply: impl FnOnce(Option<Secret>) + Send + 'static,
+    ) {
+        if !self.answers_prompts() {
+            return reply(None);
+        }
+        let mut state = self.lock();
+        state.prompts.push_back((peer.clone(), prompt, Box::new(reply)));
+        if self.wake(state) {
+            return;
+        }
+        // Without a thread nobody can be asked; those that were queued before wait for nobody either.
+        let unasked = std::mem::take(&mut self.lock().prompts);
+        unasked.into_iter().for_each(|(_, _, reply)| reply(None));
+    }
+
     /// How many records have been shown: while this grows, the log's sink is not stuck.
     pub(crate) fn shown(&self) -> u64 {
         self.shown.load(Ordering::Relaxed)
@@ -149,6 +185,13 @@ impl Helper {
             if let Some((peer, data)) = state.imports.pop_front() {
                 drop(state);
                 self.serve(&peer, &data);
+            } else if let Some((peer, prompt, reply)) = state.prompts.pop_front() {
+                let stopping = state.stopping;
+                drop(state);
+                // Nobody is asked for a start that has ended meanwhile.
+                if !stopping && peer.ended().is_none() {
+                    self.ask(&prompt, reply);
+                }
             } else if let Some((peer, entry)) = state.log.pop_front() {
                 drop(state);
                 self.show(&peer, entry);
@@ -170,6 +213,20 @@ impl Helper {
                 self.log(peer, Entry::Own(level, note));
             }
         });
+    }
+
+    fn ask(&self, prompt: &Prompt, reply: Reply) {
+        let Some(prompter) = &self.prompter else { return reply(None) };
+        let mut prompter = match prompter.lock() {
+            Ok(prompter) => prompter,
+            // It has panicked before, and said so; the next question is another one.
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let answer = catch_unwind(AssertUnwindSafe(|| prompter(prompt)));
+        let answer = answer.ok().flatten().map(Secret::from);
+        if !self.lock().stopping {
+            reply(answer);
+        }
     }
 
     fn show(&self, peer: &Peer, entry: Entry) {
@@ -224,5 +281,105 @@ impl Helper {
             // The panics of the user's sink are caught; its own would have been printed.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PromptKind;
+    use crate::end::End;
+    use crate::master::Master;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn helper(prompter: Option<Prompter>, sink: Sink) -> Arc<Helper> {
+        let limits = pickle::Limits::for_messages_of(1 << 20);
+        Arc::new(Helper::new(Modules::default(), sink, prompter, Level::Info, limits))
+    }
+
+    fn peer() -> Arc<Peer> {
+        let master = Master::detached();
+        master.peer(crate::router::MASTER).expect("it knows itself")
+    }
+
+    fn prompt(text: &str) -> Prompt {
+        let (context, kind) = ("ssh.web1".into(), PromptKind::Password);
+        Prompt { context, kind, text: text.into(), attempt: 1 }
+    }
+
+    fn answer(helper: &Arc<Helper>, text: &str) -> Receiver<Option<Vec<u8>>> {
+        let (tell, told) = channel();
+        helper.prompt(&peer(), prompt(text), move |answer| {
+            tell.send(answer.map(|it| it.bytes().to_vec())).expect("the test waits");
+        });
+        told
+    }
+
+    #[test]
+    fn the_handler_answers_gives_up_or_panics_and_goes_on() {
+        let prompter = |prompt: &Prompt| match &*prompt.text {
+            "panic" => std::panic::resume_unwind(Box::new("as the test wants it")),
+            "give up" => None,
+            text => Some(format!("{}: {text}", prompt.context)),
+        };
+        let helper = helper(Some(Box::new(prompter)), Box::new(|_| {}));
+        for (text, expected) in [("panic", None), ("give up", None), ("x", Some("ssh.web1: x"))] {
+            let told = answer(&helper, text).recv_timeout(LONG).unwrap();
+            assert_eq!(told.as_deref(), expected.map(str::as_bytes), "{text}");
+        }
+        helper.stop(LONG);
+        assert_eq!(answer(&self::helper(None, Box::new(|_| {})), "x").recv().unwrap(), None);
+    }
+
+    /// A handler that waits for the second to say so, once it has said so to the first.
+    fn patient() -> (Prompter, Receiver<()>, Sender<()>) {
+        let ((asked, is_asked), (go, may_go)) = (channel(), channel());
+        let prompter = move |prompt: &Prompt| {
+            asked.send(()).expect("the test waits");
+            may_go.recv().expect("the test says so");
+            Some(prompt.text.clone())
+        };
+        (Box::new(prompter), is_asked, go)
+    }
+
+    #[test]
+    fn an_answer_after_the_shutdown_is_dropped_and_what_is_queued_is_not_asked() {
+        let (prompter, is_asked, go) = patient();
+        let helper = helper(Some(prompter), Box::new(|_| {}));
+        let answers = [answer(&helper, "first"), answer(&helper, "second")];
+        is_asked.recv_timeout(LONG).unwrap();
+        helper.stop(Duration::ZERO);
+        go.send(()).unwrap();
+        for answer in answers {
+            assert_eq!(
+                answer.recv_timeout(LONG),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
+            );
+        }
+        assert!(is_asked.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_question_goes_before_log_lines_and_not_for_a_start_that_has_ended() {
+        let (prompter, is_asked, go) = patient();
+        let (shown, show) = channel();
+        let sink = move |record: &LogRecord| shown.send(record.message.clone()).expect("it waits");
+        let helper = helper(Some(prompter), Box::new(sink));
+        let first = answer(&helper, "first");
+        is_asked.recv_timeout(LONG).unwrap();
+        helper.log(&peer(), Entry::Own(Level::Info, "line".into()));
+        let ended = peer();
+        ended.end(End::Shutdown);
+        helper.prompt(&ended, prompt("late"), |_| unreachable!("nobody was asked"));
+        let second = answer(&helper, "second");
+        for answer in [first, second] {
+            assert!(show.try_recv().is_err());
+            go.send(()).unwrap();
+            assert!(answer.recv_timeout(LONG).unwrap().is_some());
+        }
+        assert_eq!(show.recv_timeout(LONG).unwrap(), "line");
+        helper.stop(LONG);
     }
 }

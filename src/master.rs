@@ -14,7 +14,7 @@ use crate::call::Answer;
 use crate::channel::{ChannelTarget, Credit, Tx};
 use crate::connect::{Carrier, Method, Plan};
 use crate::end::End;
-use crate::helper::{Entry, Helper, Sink};
+use crate::helper::{Entry, Helper, Prompter, Sink};
 use crate::link::{Link, Parts, Start};
 use crate::log::{self, Level, LogRecord};
 use crate::mac::Key;
@@ -25,7 +25,7 @@ use crate::pickle;
 use crate::router::{FORWARD_LOG, GET_MODULE, MASTER, PING, Routes, Verdict};
 use crate::stream::{Outgoing, Patience};
 use crate::wire::{self, Decoder, Frame, Header, Sealer};
-use crate::{ConnectError, Context, Error, Receiver, Result, Sender, Stage, Value, sys};
+use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, Sender, Stage, Value, sys};
 
 /// The start of everything: owns the broker thread, connects contexts, serves modules.
 ///
@@ -51,6 +51,7 @@ struct Owner {
 pub struct RouterBuilder {
     settings: Settings,
     sink: Sink,
+    prompter: Option<Prompter>,
 }
 
 impl fmt::Debug for RouterBuilder {
@@ -91,6 +92,26 @@ impl RouterBuilder {
     /// in a module that is not there yet.
     pub fn on_log(mut self, sink: impl FnMut(&LogRecord) + Send + 'static) -> Self {
         self.sink = Box::new(sink);
+        self
+    }
+
+    /// Who answers what programs that carry a context ask on a terminal: passwords, passphrases, host keys,
+    /// one-time codes; what an option of the method answers is not asked. Default: nobody, so that such a
+    /// question ends the start with an error that quotes it.
+    ///
+    /// `None` gives up: the start fails. So does a handler that panics. A wrong answer is asked for again,
+    /// with the [`attempt`](Prompt::attempt) counted. An answer has at most 1,023 bytes and no line ends.
+    /// The answer's memory is overwritten after its use.
+    ///
+    /// Runs on the helper thread, one question at a time. While it waits for a person, no deadline of that
+    /// start passes, but modules are not served and the log is not shown. An answer that comes after the
+    /// shutdown is dropped; the shutdown does not wait for it longer than
+    /// [`shutdown_grace`](RouterBuilder::shutdown_grace).
+    pub fn on_prompt(
+        mut self,
+        handler: impl FnMut(&Prompt) -> Option<String> + Send + 'static,
+    ) -> Self {
+        self.prompter = Some(Box::new(handler));
         self
     }
 
@@ -140,7 +161,8 @@ impl RouterBuilder {
             what: "starting the broker".into(),
             reason: error.to_string(),
         };
-        let (master, waker) = Master::new(self.settings, self.sink).map_err(no_more)?;
+        let (master, waker) =
+            Master::new(self.settings, self.sink, self.prompter).map_err(no_more)?;
         let handle = master.broker.clone();
         let events = master.clone();
         let thread = std::thread::Builder::new()
@@ -170,6 +192,7 @@ impl Router {
                 connect_timeout: Duration::from_secs(30),
             },
             sink: Box::new(log::write_to_stderr),
+            prompter: None,
         }
     }
 
@@ -261,7 +284,11 @@ pub(crate) struct Master {
 
 impl Master {
     /// Everything but the broker's thread, which gets what is given back beside it.
-    fn new(settings: Settings, sink: Sink) -> io::Result<(Arc<Master>, broker::Waker)> {
+    fn new(
+        settings: Settings,
+        sink: Sink,
+        prompter: Option<Prompter>,
+    ) -> io::Result<(Arc<Master>, broker::Waker)> {
         let (broker, waker) = broker::Handle::new()?;
         let modules = Modules::default();
         let limits = pickle::Limits::for_messages_of(settings.max_message_bytes);
@@ -276,7 +303,7 @@ impl Master {
             routes: Mutex::new(Routes::new()),
             peers: Mutex::new(HashMap::from([(MASTER, itself)])),
             senders: Mutex::default(),
-            helper: Arc::new(Helper::new(modules.clone(), sink, level, limits)),
+            helper: Arc::new(Helper::new(modules.clone(), sink, prompter, level, limits)),
             modules,
             down: AtomicBool::new(false),
         };
@@ -286,8 +313,8 @@ impl Master {
     /// One that nothing will ever arrive at, for tests of pure conversions.
     #[cfg(test)]
     pub(crate) fn detached() -> Arc<Master> {
-        let RouterBuilder { settings, sink } = Router::builder();
-        Master::new(settings, sink).expect("there are descriptors left").0
+        let RouterBuilder { settings, sink, prompter } = Router::builder();
+        Master::new(settings, sink, prompter).expect("there are descriptors left").0
     }
 
     pub(crate) fn routes(&self) -> MutexGuard<'_, Routes<Target>> {

@@ -1,10 +1,13 @@
 //! Connection methods: each a pure function from its options to a launch plan.
 
+mod conversation;
 mod failure;
 mod handshake;
 mod local;
+mod prompt;
 mod quote;
 mod ssh;
+mod target;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -19,6 +22,7 @@ use crate::sys;
 
 pub(crate) use handshake::{Again, Handshake};
 pub use local::Local;
+pub use prompt::{Prompt, PromptKind};
 pub(crate) use quote::command_line;
 pub use ssh::{HostKeys, Ssh};
 
@@ -115,6 +119,7 @@ impl Plan {
             stdin: theirs.as_fd(),
             stdout: theirs.as_fd(),
             stderr: stderr_write.as_fd(),
+            tty: None,
         };
         let process = spawn.spawn().map_err(|error| error.to_string())?;
         Ok(Carrier { process, stream, stderr })

@@ -9,6 +9,7 @@
 
 mod host;
 mod spawn;
+mod terminal;
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -16,6 +17,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub(crate) use host::{entropy, host_name, user_name};
 pub(crate) use spawn::{Process, Spawn};
+#[cfg_attr(not(test), expect(unused_imports, reason = "see lib.rs"))]
+pub(crate) use terminal::pty;
 
 /// Waits until a descriptor is ready or `wait_ms` passes (-1: for ever); returns how many are ready.
 ///
@@ -232,6 +235,16 @@ pub(crate) fn shutdown_socket(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<(
 /// and pipes do.
 pub(crate) fn is_end_of_stream(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::ECONNRESET | libc::EPIPE))
+}
+
+/// Overwrites memory that held a secret. The compiler cannot leave it out, though nobody reads it again.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    for byte in bytes {
+        // SAFETY: a byte that is held exclusively.
+        unsafe { std::ptr::write_volatile(byte, 0) };
+    }
+    // What frees the memory does not move ahead of this.
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
 /// The C library's convention: -1 is an error, told in errno.

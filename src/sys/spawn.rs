@@ -30,6 +30,9 @@ pub(crate) struct Spawn<'a> {
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
+    /// The slave end of a [`pty`](super::pty) that becomes its controlling terminal, what it opens as
+    /// `/dev/tty`; or `None`: it has none then.
+    pub tty: Option<BorrowedFd<'a>>,
 }
 
 impl Spawn<'_> {
@@ -51,6 +54,7 @@ impl Spawn<'_> {
             env: &env,
             current_dir: self.current_dir,
             stdio: stdio.each_ref().map(AsRawFd::as_raw_fd),
+            tty: self.tty.map(|tty| tty.as_raw_fd()),
             no_signals: no_signals(),
         };
         // From here until the child has put every signal to its default, no handler of the host program
@@ -118,6 +122,7 @@ impl Spawn<'_> {
     fn explain(&self, step: Step, program: &CStr, error: io::Error) -> io::Error {
         let what = match step {
             Step::Session => "cannot start a session".to_string(),
+            Step::Terminal => "cannot take its terminal".to_string(),
             Step::CurrentDir => {
                 format!("cannot change to {}", lossy(self.current_dir.unwrap_or_default()))
             }
@@ -151,6 +156,7 @@ struct Plan<'a> {
     env: &'a [*const c_char],
     current_dir: Option<&'a CStr>,
     stdio: [RawFd; 3],
+    tty: Option<RawFd>,
     no_signals: libc::sigset_t,
 }
 
@@ -171,6 +177,13 @@ impl Plan<'_> {
         // SAFETY: takes nothing. A child that was just forked leads no process group.
         if let Err(error) = check(unsafe { libc::setsid() }) {
             return (Step::Session, error);
+        }
+        if let Some(tty) = self.tty {
+            // That the leader of a session opens it is enough on Linux, and on no other system.
+            // SAFETY: takes an integer; involves no memory.
+            if let Err(error) = check(unsafe { libc::ioctl(tty, libc::TIOCSCTTY as _, 0) }) {
+                return (Step::Terminal, error);
+            }
         }
         if let Some(dir) = self.current_dir {
             // SAFETY: reads a C string that is alive.
@@ -219,6 +232,7 @@ const HIGHEST_SIGNAL: c_int = 128;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
     Session,
+    Terminal,
     CurrentDir,
     Stdio,
     Exec,
@@ -234,7 +248,7 @@ fn encode_report(step: Step, code: c_int) -> [u8; REPORT_BYTES] {
 
 fn decode_report(report: [u8; REPORT_BYTES]) -> (Step, c_int) {
     let [step, code @ ..] = report;
-    let steps = [Step::Session, Step::CurrentDir, Step::Stdio, Step::Exec];
+    let steps = [Step::Session, Step::Terminal, Step::CurrentDir, Step::Stdio, Step::Exec];
     (steps[usize::from(step)], c_int::from_ne_bytes(code))
 }
 
@@ -265,6 +279,22 @@ impl Process {
     /// longer knows: that is [`ExitStatus::Unknown`].
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.reap(libc::WNOHANG)
+    }
+
+    /// Whether it stands still, stopped by a signal. It answers nothing then, and does not end by a signal
+    /// but SIGKILL.
+    pub fn is_stopped(&self) -> bool {
+        const OPTIONS: c_int = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        if self.status.is_some() {
+            return false; // The number may be another's by now.
+        }
+        // SAFETY: a C structure of integers and pointers, for which all zero bytes are a value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: writes a local. Nothing is reaped.
+        let asked =
+            unsafe { libc::waitid(libc::P_PID, self.pid as libc::id_t, &raw mut info, OPTIONS) };
+        // SAFETY: the field is there for what waitid tells, and zero where it has told nothing.
+        check(asked).is_ok() && unsafe { info.si_pid() } == self.pid
     }
 
     /// Waits until the process has ended.

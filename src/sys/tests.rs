@@ -45,6 +45,7 @@ fn spawn(argv: &[&str], env: &[&str], dir: Option<&str>) -> io::Result<(Process,
         stdin: null.as_fd(),
         stdout: writer.as_fd(),
         stderr: null.as_fd(),
+        tty: None,
     }
     .spawn()?;
     Ok((process, File::from(reader)))
@@ -257,6 +258,7 @@ fn the_exit_descriptor_becomes_readable_at_the_end() {
         stdin: right.as_fd(),
         stdout: null.as_fd(),
         stderr: null.as_fd(),
+        tty: None,
     }
     .spawn()
     .unwrap();
@@ -405,6 +407,7 @@ fn a_master_without_standard_descriptors_starts_programs() {
             stdin: two.as_fd(),
             stdout: zero.as_fd(),
             stderr: one.as_fd(),
+            tty: None,
         }
         .spawn()
         .unwrap();
@@ -428,4 +431,156 @@ fn a_host_program_that_ignores_sigchld_gets_an_unknown_status() {
         let error = spawn(&["/no/such/program"], &[], None).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     });
+}
+
+#[test]
+fn a_terminal_carries_an_answer_as_it_was_written_and_echoes_nothing() {
+    let (master, slave) = pty().unwrap();
+    set_nonblocking(master.as_fd()).unwrap();
+    write_vectored(slave.as_fd(), &[IoSlice::new(b"Password: ")]).unwrap();
+    let mut buffer = [0; 5000];
+    assert_eq!(read(master.as_fd(), &mut buffer).unwrap(), 10);
+    // All bytes but the newline: interrupt, end of file, erase, kill, quote, stop and the like.
+    let answer: Vec<u8> = (0..=255).filter(|byte| *byte != b'\n').chain([b'\n']).collect();
+    // The longest line that a terminal takes on Linux.
+    let long = [vec![b'x'; 4094], vec![b'\n']].concat();
+    for answer in [answer, long] {
+        assert_eq!(write_vectored(master.as_fd(), &[IoSlice::new(&answer)]).unwrap(), answer.len());
+        let count = read(slave.as_fd(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..count], answer);
+        let error = read(master.as_fd(), &mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "something was echoed");
+    }
+    drop(slave);
+    let error = read(master.as_fd(), &mut buffer).unwrap_err();
+    assert!(is_end_of_stream(&error), "{error}");
+}
+
+#[test]
+fn terminals_are_born_close_on_exec_and_above_the_standard_ones() {
+    alone(|| {
+        close_standard_descriptors();
+        let (master, slave) = pty().unwrap();
+        for fd in [&master, &slave] {
+            assert!(fd.as_raw_fd() > 2, "{fd:?}");
+            // SAFETY: reads the flags of an open descriptor.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
+            assert_eq!(flags, libc::FD_CLOEXEC);
+        }
+    });
+}
+
+#[test]
+fn a_terminal_is_the_programs_own_beside_its_standard_descriptors() {
+    alone(|| {
+        let (master, slave) = pty().unwrap();
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let (reader, writer) = pipe().unwrap();
+        let script =
+            "ls -l /proc/self/fd; printf 'Name: ' > /dev/tty; read name < /dev/tty; echo $name";
+        let mut process = Spawn {
+            argv: &c(&["/bin/sh", "-c", script]),
+            env: &[],
+            current_dir: None,
+            stdin: null.as_fd(),
+            stdout: writer.as_fd(),
+            stderr: null.as_fd(),
+            tty: Some(slave.as_fd()),
+        }
+        .spawn()
+        .unwrap();
+        drop(writer);
+        let mut prompt = [0; 99];
+        assert_eq!(read(master.as_fd(), &mut prompt).unwrap(), 6);
+        assert_eq!(&prompt[..6], b"Name: ");
+        write_vectored(master.as_fd(), &[IoSlice::new(b"web1\n")]).unwrap();
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!(wait(&mut process), ExitStatus::Code(0));
+        assert!(text.ends_with("web1\n"), "{text}");
+        assert!(!text.contains("/dev/pts") && !text.contains("ptmx"), "{text}");
+        // It is not that of the test: this process has not taken what it has only opened.
+        // SAFETY: asks for a number.
+        let owner = unsafe { libc::tcgetsid(master.as_raw_fd()) };
+        // SAFETY: asks for a number.
+        assert_ne!(owner, unsafe { libc::getsid(0) });
+    });
+}
+
+#[test]
+fn a_program_without_a_terminal_of_its_own_has_none() {
+    assert_eq!(sh("(: < /dev/tty) 2> /dev/null || echo none", &[], None).0, "none\n");
+}
+
+#[test]
+fn what_is_no_terminal_cannot_become_one() {
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let error = Spawn {
+        argv: &c(&["/bin/true"]),
+        env: &[],
+        current_dir: None,
+        stdin: null.as_fd(),
+        stdout: null.as_fd(),
+        stderr: null.as_fd(),
+        tty: Some(null.as_fd()),
+    }
+    .spawn()
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot take its terminal: Inappropriate ioctl for device (os error 25)"
+    );
+}
+
+#[test]
+fn closing_the_master_hangs_up() {
+    let (master, slave) = pty().unwrap();
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let mut process = Spawn {
+        argv: &c(&["/bin/cat", "/dev/zero"]),
+        env: &[],
+        current_dir: None,
+        stdin: null.as_fd(),
+        stdout: null.as_fd(),
+        stderr: null.as_fd(),
+        tty: Some(slave.as_fd()),
+    }
+    .spawn()
+    .unwrap();
+    drop(master);
+    assert_eq!(wait(&mut process), ExitStatus::Signal(libc::SIGHUP));
+}
+
+#[test]
+fn a_stopped_program_is_told_from_a_running_and_an_ended_one() {
+    let (mut process, mut output) = spawn(
+        &["/bin/sh", "-c", "echo ready; kill -STOP $$; echo on; exec cat /dev/zero"],
+        &[],
+        None,
+    )
+    .unwrap();
+    let mut line = [0; 6];
+    output.read_exact(&mut line).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !process.is_stopped() {
+        assert!(Instant::now() < deadline, "it does not stop");
+        assert_eq!(process.try_wait().unwrap(), None);
+        std::thread::yield_now();
+    }
+    // Asking takes nothing away.
+    assert!(process.is_stopped());
+    process.signal(libc::SIGCONT).unwrap();
+    output.read_exact(&mut line[..3]).unwrap();
+    assert_eq!(&line[..3], b"on\n");
+    assert!(!process.is_stopped());
+    process.signal(libc::SIGKILL).unwrap();
+    assert_eq!(wait(&mut process), ExitStatus::Signal(libc::SIGKILL));
+    assert!(!process.is_stopped());
+}
+
+#[test]
+fn wiping_leaves_zeros() {
+    let mut secret = *b"hunter2";
+    wipe(&mut secret[..6]);
+    assert_eq!(&secret, b"\0\0\0\0\0\x002");
 }
