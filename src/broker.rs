@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -19,8 +19,9 @@ use crate::end::End;
 use crate::link::Link;
 use crate::log::Level;
 use crate::peer::Peer;
-use crate::sys;
+use crate::secret::Secret;
 use crate::wire::Frame;
+use crate::{Prompt, sys};
 
 /// What the broker tells the layer above, on its own thread: nothing here may block.
 pub(crate) trait Events: Send + Sync {
@@ -28,6 +29,8 @@ pub(crate) trait Events: Send + Sync {
     fn frame(&self, peer: &Arc<Peer>, frame: Frame) -> Result<(), String>;
     /// The process that carries a connected child's stream printed this on its stderr.
     fn printed(&self, peer: &Arc<Peer>, bytes: &[u8]);
+    /// The program that carries the child's stream asks this; `attempt` is for the answer.
+    fn asked(&self, peer: &Arc<Peer>, attempt: u32, prompt: Prompt);
     /// Something about the child that is worth a line of the log.
     fn note(&self, peer: &Arc<Peer>, level: Level, note: String);
     /// How many records of any child's log have been shown so far.
@@ -52,6 +55,7 @@ enum Command {
     Look,
     Leave(u32),
     Break(u32, &'static str),
+    Answer(u32, u32, Option<Secret>),
     Stop,
 }
 
@@ -100,6 +104,11 @@ impl Handle {
     /// Ends a child's stream for this reason.
     pub(crate) fn break_off(&self, id: u32, reason: &'static str) {
         let _ = self.command(Command::Break(id, reason));
+    }
+
+    /// The prompt handler's answer to a question of this attempt to start a child.
+    pub(crate) fn answer(&self, id: u32, attempt: u32, answer: Option<Secret>) {
+        let _ = self.command(Command::Answer(id, attempt, answer));
     }
 
     /// Shuts all children down, then the broker itself.
@@ -152,10 +161,6 @@ impl Handle {
 /// The end of the socket that wakes the broker.
 pub(crate) struct Waker(OwnedFd);
 
-pub(crate) fn pollfd(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
-    libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 }
-}
-
 /// Runs the broker until it is told to stop and all children have ended.
 pub(crate) fn run(handle: &Handle, waker: Waker, events: &dyn Events) {
     let mut broker = Broker { handle, events, links: HashMap::new(), stopping: false };
@@ -183,8 +188,8 @@ impl Drop for Broker<'_> {
 impl Broker<'_> {
     fn pass(&mut self, waker: &Waker) {
         let events = self.events;
-        let mut fds = vec![pollfd(waker.0.as_fd(), libc::POLLIN)];
-        let mut owners = Vec::with_capacity(self.links.len() * 3);
+        let mut fds = vec![sys::pollfd(waker.0.as_fd(), libc::POLLIN)];
+        let mut owners = Vec::with_capacity(self.links.len() * 4);
         for (id, link) in &self.links {
             for (role, fd) in link.wants().into_iter().enumerate() {
                 if let Some(fd) = fd {
@@ -195,7 +200,9 @@ impl Broker<'_> {
         }
         let now = Instant::now();
         let wake_at = self.links.values().filter_map(|link| link.wake_at(now)).min();
-        if let Err(error) = sys::poll(&mut fds, wait_ms(now, wake_at)) {
+        let wait_ms =
+            wake_at.map_or(-1, |wake_at| sys::wait_ms(wake_at.saturating_duration_since(now)));
+        if let Err(error) = sys::poll(&mut fds, wait_ms) {
             panic!("poll(2) of {} descriptors: {error}", fds.len());
         }
         if fds[0].revents != 0 {
@@ -215,6 +222,7 @@ impl Broker<'_> {
                     }
                 }
                 1 => link.read_stderr(events),
+                2 => link.read_terminal(events, Instant::now()),
                 _ => exited.push(*id),
             }
         }
@@ -257,6 +265,11 @@ impl Broker<'_> {
                         link.break_off(reason);
                     }
                 }
+                Command::Answer(id, attempt, answer) => {
+                    if let Some(link) = self.links.get_mut(&id) {
+                        link.answered(self.events, attempt, answer);
+                    }
+                }
                 Command::Stop => {
                     self.stopping = true;
                     self.links.values_mut().for_each(|link| link.leave(End::Shutdown));
@@ -276,28 +289,5 @@ impl Broker<'_> {
             }
             !finished
         });
-    }
-}
-
-/// The timeout for poll(2), rounded up: rounding down would spin through the last fraction.
-pub(crate) fn wait_ms(now: Instant, wake_at: Option<Instant>) -> i32 {
-    let Some(wake_at) = wake_at else { return -1 };
-    let left = wake_at.saturating_duration_since(now);
-    i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_timeout_is_rounded_up_to_whole_milliseconds() {
-        let now = Instant::now();
-        assert_eq!(wait_ms(now, None), -1);
-        assert_eq!(wait_ms(now, Some(now)), 0);
-        assert_eq!(wait_ms(now, Some(now + Duration::from_micros(10))), 1);
-        assert_eq!(wait_ms(now, Some(now + Duration::from_secs(1 << 40))), i32::MAX);
     }
 }

@@ -215,6 +215,11 @@ impl Helper {
         });
     }
 
+    /// Whether there is a prompt handler.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.prompter.is_some()
+    }
+
     fn ask(&self, prompt: &Prompt, reply: Reply) {
         let Some(prompter) = &self.prompter else { return reply(None) };
         let mut prompter = match prompter.lock() {

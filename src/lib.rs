@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
-#![expect(dead_code, reason = "terminals and their questions are there before what asks")]
 
 mod backlog;
 mod bootstrap;
@@ -12,9 +11,11 @@ mod channel;
 mod connect;
 mod context;
 mod convert;
+mod dialogue;
 mod end;
 mod error;
 mod helper;
+mod keepalive;
 mod link;
 mod log;
 mod mac;

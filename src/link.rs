@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use crate::backlog::Pace;
 use crate::bootstrap;
-use crate::broker::{Events, pollfd, wait_ms};
-use crate::connect::{Again, Carrier, Handshake, Plan};
+use crate::broker::Events;
+use crate::connect::{Again, Carrier, Conversation, Handshake, Move, Plan, Terminal};
+use crate::dialogue::Dialogue;
 use crate::end::End;
+use crate::keepalive::Keepalive;
 use crate::log::Level;
 use crate::peer::Peer;
+use crate::secret::Secret;
 use crate::wire::Decoder;
 use crate::{ConnectError, ExitStatus, Stage, sys};
 
@@ -26,8 +29,6 @@ const TERM_TO_KILL: Duration = Duration::from_millis(250);
 /// How long the kernel may take to end a process after SIGKILL before it is given up: a process in an
 /// uninterruptible sleep must not hang the program.
 const KILL_TO_GIVE_UP: Duration = Duration::from_secs(5);
-/// How often an end is looked for where the system has no descriptor for it (no pidfd).
-const WITHOUT_PIDFD: Duration = Duration::from_millis(5);
 /// How much is read from one child before the others have their turn.
 const READS_PER_PASS: usize = 16;
 /// An interpreter that is there and has not its 9 kB after so long waits for bytes that a login script ate.
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     process: sys::Process,
     socket: Option<Arc<OwnedFd>>,
     stderr: Option<OwnedFd>,
+    dialogue: Option<Dialogue>,
+    keepalive: Option<Keepalive>,
     handshake: Handshake,
     decoder: Decoder,
     phase: Phase,
@@ -101,15 +104,27 @@ pub(crate) struct Parts {
     pub(crate) process: sys::Process,
     pub(crate) socket: Arc<OwnedFd>,
     pub(crate) stderr: OwnedFd,
+    pub(crate) terminal: Option<Terminal>,
     pub(crate) decoder: Decoder,
+}
+
+impl Start {
+    fn dialogue(&self, peer: &Peer, terminal: Option<Terminal>) -> Option<Dialogue> {
+        let answers = self.plan.answers.clone();
+        terminal.map(|it| Dialogue::new(it, Conversation::new(peer.name(), answers)))
+    }
 }
 
 impl Link {
     pub(crate) fn new(parts: Parts, start: Start) -> Link {
-        let start_by = Instant::now().checked_add(start.connect_timeout);
+        let now = Instant::now();
+        let start_by = now.checked_add(start.connect_timeout);
+        let keepalive = start.plan.keepalive;
         Link {
-            peer: parts.peer,
+            dialogue: start.dialogue(&parts.peer, parts.terminal),
+            keepalive: keepalive.map(|(interval, count)| Keepalive::new(interval, count, now)),
             handshake: Handshake::new(&start.plan),
+            peer: parts.peer,
             start,
             start_by,
             attempt: 1,
@@ -132,6 +147,47 @@ impl Link {
 
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// Reads what the carrier's program says on its terminal.
+    pub(crate) fn read_terminal(&mut self, events: &dyn Events, now: Instant) {
+        if let Some(next) = self.dialogue.as_mut().and_then(|dialogue| dialogue.read(now)) {
+            self.act(events, next);
+        }
+    }
+
+    /// The prompt handler has answered a question of this attempt.
+    pub(crate) fn answered(&mut self, events: &dyn Events, attempt: u32, answer: Option<Secret>) {
+        let Some(dialogue) = self.dialogue.as_mut().filter(|_| attempt == self.attempt) else {
+            return;
+        };
+        if let Some((next, took)) = dialogue.answered(answer, Instant::now()) {
+            if self.phase == Phase::Starting {
+                self.start_by = self.start_by.and_then(|start_by| start_by.checked_add(took));
+                self.deadline = self.start_by;
+            }
+            self.act(events, next);
+        }
+    }
+
+    fn act(&mut self, events: &dyn Events, next: Move) {
+        match next {
+            Move::Write(line) => self.dialogue.iter().for_each(|dialogue| dialogue.write(&line)),
+            Move::Ask(prompt) => {
+                if self.phase == Phase::Starting {
+                    self.deadline = None; // Until there is an answer.
+                }
+                events.asked(&self.peer, self.attempt, prompt);
+            }
+            Move::Fail(stage, reason) => {
+                self.handshake.reached(stage);
+                self.cause.get_or_insert(reason);
+                self.close_stream();
+                if !matches!(self.phase, Phase::Terminated | Phase::Killed) {
+                    self.terminate();
+                }
+            }
+        }
     }
 
     /// Reads what is there, a bounded number of times.
@@ -378,7 +434,7 @@ impl Link {
 
     fn readable(&self) -> bool {
         let Some(socket) = &self.socket else { return false };
-        let mut fds = [pollfd(socket.as_fd(), libc::POLLIN)];
+        let mut fds = [sys::pollfd(socket.as_fd(), libc::POLLIN)];
         sys::poll(&mut fds, 0).is_ok_and(|count| count > 0)
     }
 
@@ -460,24 +516,23 @@ impl Link {
                 return;
             }
         };
-        let Carrier { process, stream, stderr } = carrier;
+        let Carrier { process, stream, stderr, terminal } = carrier;
         let socket = Arc::new(stream);
         let padding = self.is_padded.then(|| vec![b'\n'; PADDING_BYTES]);
         self.peer.out.restart(socket.clone(), padding);
         self.attempt += 1;
         self.handshake = Handshake::new(&self.start.plan);
+        self.dialogue = self.start.dialogue(&self.peer, terminal);
         (self.process, self.socket, self.stderr) = (process, Some(socket), Some(stderr));
         (self.phase, self.deadline, self.writing) = (Phase::Starting, self.start_by, true);
         (self.cause, self.has_stalled, self.exit) = (None, false, None);
     }
 
-    fn why_lost(&self) -> String {
+    fn why_lost(&mut self) -> String {
+        self.handshake.end_stderr();
         match (&self.cause, self.exit) {
             (Some(cause), _) => cause.clone(),
-            (None, Some(status)) => match self.handshake.last_words(self.peer.name()) {
-                Some(words) => format!("the child ended: {status}; it said: {words}"),
-                None => format!("the child ended: {status}"),
-            },
+            (None, Some(status)) => self.handshake.loss(self.peer.name(), status),
             (None, None) => "the stream ended".into(),
         }
     }
@@ -486,16 +541,7 @@ impl Link {
     pub(crate) fn abandon(&mut self) {
         self.close_stream();
         self.signal(libc::SIGKILL);
-        let mut fds: Vec<_> =
-            self.process.exit_fd().map(|fd| pollfd(fd, libc::POLLIN)).into_iter().collect();
-        let deadline = Instant::now() + KILL_TO_GIVE_UP;
-        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
-            let pause = if fds.is_empty() { WITHOUT_PIDFD } else { KILL_TO_GIVE_UP };
-            let now = Instant::now();
-            if sys::poll(&mut fds, wait_ms(now, Some(now + pause))).is_err() {
-                break;
-            }
-        }
+        self.process.wait_until(Instant::now() + KILL_TO_GIVE_UP);
     }
 
     pub(crate) fn finished(&self) -> bool {
@@ -508,6 +554,14 @@ impl Link {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.expire(now);
         }
+        if let Some(next) = self.dialogue.as_mut().and_then(|dialogue| dialogue.look(now)) {
+            self.act(events, next);
+        }
+        let Link { keepalive, process, .. } = self;
+        let still = keepalive.as_mut().and_then(|it| it.look(now, || process.is_stopped()));
+        if let (Some(still), Phase::Up | Phase::Starting) = (still, self.phase) {
+            self.break_off(&format!("its process has been stopped by a signal for {still:?}"));
+        }
         if self.must_look() {
             self.look_for_exit(events);
         }
@@ -516,8 +570,10 @@ impl Link {
 
     /// When this link wants to be looked at without an event.
     pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let look = self.must_look().then(|| now + WITHOUT_PIDFD);
-        [self.deadline, look, self.pace.wake_at()].into_iter().flatten().min()
+        let look = self.must_look().then(|| now + sys::WITHOUT_HANDLE);
+        let quiet = self.dialogue.as_ref().and_then(|dialogue| dialogue.wake_at());
+        let alive = self.keepalive.as_ref().and_then(|keepalive| keepalive.wake_at());
+        [self.deadline, look, self.pace.wake_at(), quiet, alive].into_iter().flatten().min()
     }
 
     /// The system will not say when the process ends, and its end is near.
@@ -526,8 +582,8 @@ impl Link {
         ending && self.exit.is_none() && self.process.exit_fd().is_none()
     }
 
-    /// What poll(2) is to look at: the stream, stderr, the process.
-    pub(crate) fn wants(&self) -> [Option<libc::pollfd>; 3] {
+    /// What poll(2) is to look at: the stream, stderr, the terminal, the process.
+    pub(crate) fn wants(&self) -> [Option<libc::pollfd>; 4] {
         let reads = !self.pace.is_holding();
         let events = if reads { libc::POLLIN } else { 0 };
         let events = if self.writing { events | libc::POLLOUT } else { events };
@@ -535,10 +591,14 @@ impl Link {
         let socket = self.socket.as_ref().filter(|_| events != 0);
         let stderr = self.stderr.as_ref().filter(|_| reads);
         [
-            socket.map(|socket| pollfd(socket.as_fd(), events)),
-            stderr.map(|stderr| pollfd(stderr.as_fd(), libc::POLLIN)),
+            socket.map(|socket| sys::pollfd(socket.as_fd(), events)),
+            stderr.map(|stderr| sys::pollfd(stderr.as_fd(), libc::POLLIN)),
+            match (&self.dialogue, self.exit) {
+                (Some(dialogue), None) => Some(sys::pollfd(dialogue.fd(), libc::POLLIN)),
+                _ => None,
+            },
             match self.exit {
-                None => self.process.exit_fd().map(|fd| pollfd(fd, libc::POLLIN)),
+                None => self.process.exit_fd().map(|fd| sys::pollfd(fd, libc::POLLIN)),
                 Some(_) => None,
             },
         ]

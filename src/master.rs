@@ -208,7 +208,7 @@ impl Router {
     /// together with it; a start that fails shows its error on each of them.
     pub fn start(&self, method: impl Method) -> Context {
         let master = &self.owner.master;
-        Context::new(master.clone(), master.start(&method.plan()))
+        Context::new(master.clone(), master.start(method.plan()))
     }
 
     /// A channel whose receiving end is here. The sender can be passed to a context in the arguments of
@@ -352,16 +352,18 @@ impl Master {
     }
 
     /// Starts a child. Its failures are the peer's end.
-    fn start(&self, plan: &Plan) -> Arc<Peer> {
+    fn start(&self, mut plan: Plan) -> Arc<Peer> {
         let (id, hello_handle) = {
             let mut routes = self.routes();
             let id = routes.add_child();
             (id, routes.add_reply(id, Target::Hello))
         };
+        let name = plan.name.clone();
+        plan.answers.ask = self.helper.can_ask();
         self.try_start(id, hello_handle, plan).unwrap_or_else(|end| {
             self.forget(id);
             let out = Outgoing::ended(end.clone());
-            let peer = Arc::new(Peer::new(id, plan.name.clone(), out, self.broker.clone()));
+            let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
             peer.end(end);
             peer.gone();
             peer
@@ -372,13 +374,15 @@ impl Master {
         &self,
         id: u32,
         hello_handle: u32,
-        plan: &Plan,
+        mut plan: Plan,
     ) -> std::result::Result<Arc<Peer>, End> {
         if self.is_down() {
             return Err(End::Shutdown);
         }
+        plan.find_target();
+        let name = plan.name.clone();
         let fail = |reason| {
-            let context = plan.name.clone();
+            let context = name.clone();
             let (stage, printed) = (Stage::Spawn, String::new());
             let error = ConnectError { context, stage, reason, printed, status: None };
             End::Failed(Arc::new(error))
@@ -386,7 +390,8 @@ impl Master {
         let key = Key::random().map_err(|error| fail(format!("making its key: {error}")))?;
         let process_name = process_name();
         let launch = bootstrap::launch(&plan.python, &process_name);
-        let Carrier { process, stream, stderr } = plan.spawn(&launch.argv).map_err(fail)?;
+        let Carrier { process, stream, stderr, terminal } =
+            plan.spawn(&launch.argv).map_err(fail)?;
 
         let socket = Arc::new(stream);
         let settings = &self.settings;
@@ -415,16 +420,10 @@ impl Master {
         }));
         peer.send_preamble(flight);
         let decoder = Decoder::new(&key.derive(b"up"), protect, max_message_bytes);
-        let parts = Parts { peer: peer.clone(), process, socket, stderr, decoder };
-        self.broker.add(Link::new(
-            parts,
-            Start {
-                plan: plan.clone(),
-                process_name,
-                connect_timeout: plan.connect_timeout.unwrap_or(settings.connect_timeout),
-                grace: settings.grace,
-            },
-        ))?;
+        let parts = Parts { peer: peer.clone(), process, socket, stderr, terminal, decoder };
+        let connect_timeout = plan.connect_timeout.unwrap_or(settings.connect_timeout);
+        let start = Start { plan, process_name, connect_timeout, grace: settings.grace };
+        self.broker.add(Link::new(parts, start))?;
         Ok(peer)
     }
 
@@ -471,6 +470,11 @@ impl Events for Master {
 
     fn printed(&self, peer: &Arc<Peer>, bytes: &[u8]) {
         self.helper.log(peer, Entry::Printed(bytes.to_vec()));
+    }
+
+    fn asked(&self, peer: &Arc<Peer>, attempt: u32, prompt: Prompt) {
+        let (broker, id) = (self.broker.clone(), peer.id());
+        self.helper.prompt(peer, prompt, move |answer| broker.answer(id, attempt, answer));
     }
 
     fn note(&self, peer: &Arc<Peer>, level: Level, note: String) {

@@ -115,7 +115,7 @@ fn a_client_of_openssh_7_4_is_told_nothing_that_it_does_not_know() {
         );
         let method = || sshd.ssh().ssh_path(&client);
         works(method());
-        for policy in [HostKeys::Enforce, HostKeys::Ignore] {
+        for policy in [HostKeys::Enforce, HostKeys::AcceptNew, HostKeys::Ignore] {
             works(method().host_keys(policy));
         }
         works(method().known_hosts(sshd.known_hosts()).connect_timeout(Duration::from_secs(9)));

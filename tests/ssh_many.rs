@@ -17,8 +17,9 @@ fn a_hundred_starts_at_once() {
         let router = Router::new().unwrap();
         let python = &interpreters()[0].path;
         let begin = Instant::now();
-        let contexts: Vec<_> =
-            (0..100).map(|n| router.start(sshd.ssh().python(python).name(format!("n{n}")))).collect();
+        let contexts: Vec<_> = (0..100)
+            .map(|n| router.start(sshd.ssh().python(python).name(format!("n{n}"))))
+            .collect();
         let replies: Vec<_> =
             contexts.iter().map(|it| it.call_async::<u32>("os:getpid", ()).unwrap()).collect();
         let results: Vec<_> = replies.into_iter().map(|reply| reply.get()).collect();

@@ -125,7 +125,8 @@ impl Conversation {
         self.listens() && !matches!(understand(&line), Question::Echo | Question::Touch)
     }
 
-    /// The handler has been asked and has not answered: no deadline passes meanwhile.
+    /// The handler has been asked and has not answered.
+    #[cfg(test)]
     pub(crate) fn is_waiting(&self) -> bool {
         self.asked.is_some()
     }

@@ -58,6 +58,11 @@ impl Handshake {
         self.stage
     }
 
+    /// It is known that it has come so far.
+    pub(crate) fn reached(&mut self, stage: Stage) {
+        self.stage = self.stage.max(stage);
+    }
+
     /// The first frame has been read.
     pub(crate) fn connected(&mut self) {
         self.stage = Stage::Connected;
@@ -181,12 +186,22 @@ impl Handshake {
         Failure { error, again }
     }
 
-    /// The last line on stderr, where it is the core's own.
-    pub(crate) fn last_words(&self, context: &str) -> Option<String> {
+    /// Why a child that was up is gone, by how the process that carried its stream ended.
+    pub(crate) fn loss(&self, context: &str, status: ExitStatus) -> String {
         let printed = self.stderr.text();
-        let words = printed.lines().next_back()?.strip_prefix("econtext: ")?;
-        let name = format!("{context}: ");
-        Some(words.strip_prefix(&name).unwrap_or(words).into())
+        let last = printed.lines().next_back().unwrap_or_default();
+        if let Some(words) = last.strip_prefix("econtext: ") {
+            let name = format!("{context}: ");
+            let words = words.strip_prefix(&name).unwrap_or(words);
+            return format!("the child ended: {status}; it said: {words}");
+        }
+        // 255 is how ssh ends when it is not the remote command that did.
+        if self.is_ssh && status == ExitStatus::Code(255) {
+            if let Some(words) = failure::explain(&printed, Some(status), true) {
+                return format!("{} ({status})", words.reason);
+            }
+        }
+        format!("the child ended: {status}")
     }
 }
 

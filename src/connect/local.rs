@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Method, Plan, Tool};
+use super::{Answers, Method, Plan, Tool};
 use crate::bootstrap::Interpreter;
 
 /// A context on this machine: a child process of the program, in a session of its own, with the
@@ -32,6 +32,8 @@ impl Local {
                 env: Vec::new(),
                 current_dir: None,
                 connect_timeout: None,
+                keepalive: None,
+                answers: Answers::default(),
             },
         }
     }

@@ -15,15 +15,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bootstrap::Interpreter;
 use crate::sys;
 
+pub(crate) use conversation::{Answers, Conversation, Move, QUIET};
 pub(crate) use handshake::{Again, Handshake};
 pub use local::Local;
 pub use prompt::{Prompt, PromptKind};
 pub(crate) use quote::command_line;
+pub(crate) use ssh::SshCommand;
 pub use ssh::{HostKeys, Ssh};
 
 /// A way to start a context. Its plans are made by the methods of this crate.
@@ -46,6 +48,10 @@ pub struct Plan {
     pub(crate) current_dir: Option<PathBuf>,
     /// How long the start may take, where the router's setting is not meant.
     pub(crate) connect_timeout: Option<Duration>,
+    /// How often the process that carries the stream is looked at, and how often in vain.
+    pub(crate) keepalive: Option<(Duration, u32)>,
+    /// What the tool is told if it asks.
+    pub(crate) answers: Answers,
 }
 
 /// What runs the child's command.
@@ -53,9 +59,9 @@ pub struct Plan {
 pub(crate) enum Tool {
     /// Nothing: it is a program of this machine.
     None,
-    /// ssh: these words, and the command as one more for the login shell of the other side; or why
+    /// ssh, with these words, and the command as one more for the login shell of the other side; or why
     /// there can be no such words.
-    Ssh(Result<Vec<OsString>, String>),
+    Ssh(Result<SshCommand, String>),
 }
 
 /// Shows the names of the environment variables, not their values, which may be secrets.
@@ -68,6 +74,7 @@ impl fmt::Debug for Plan {
             .field("tool", &self.tool)
             .field("env", &env)
             .field("current_dir", &self.current_dir)
+            .field("answers", &self.answers)
             .finish_non_exhaustive()
     }
 }
@@ -78,6 +85,47 @@ pub(crate) struct Carrier {
     /// Its standard input and output.
     pub(crate) stream: OwnedFd,
     pub(crate) stderr: OwnedFd,
+    /// Where it asks its questions, if it may.
+    pub(crate) terminal: Option<Terminal>,
+}
+
+impl Carrier {
+    /// What it prints until it ends, in that order; `None` where it takes longer, and it is ended.
+    fn output(mut self, patience: Duration) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + patience;
+        let mut printed = Vec::new();
+        let mut buffer = [0; 4096];
+        let is_whole = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut fds = [sys::pollfd(self.stream.as_fd(), libc::POLLIN)];
+            let ready = sys::poll(&mut fds, left.as_millis() as i32);
+            match sys::read(self.stream.as_fd(), &mut buffer) {
+                Ok(0) => break true,
+                Ok(count) => printed.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => break false,
+            }
+            if ready.is_err() || left.is_zero() || printed.len() > MOST_OUTPUT_BYTES {
+                break false;
+            }
+        };
+        let ended = is_whole && self.process.wait_until(deadline);
+        if !ended {
+            let _ = self.process.signal_group(libc::SIGKILL);
+            self.process.wait_until(Instant::now() + patience);
+        }
+        ended.then_some(printed)
+    }
+}
+
+/// For what fits on some pages.
+const MOST_OUTPUT_BYTES: usize = 1 << 20;
+
+/// Both ends of the terminal of a process.
+pub(crate) struct Terminal {
+    pub(crate) ours: OwnedFd,
+    /// Open as long as ours: see `sys::pty`.
+    theirs: OwnedFd,
 }
 
 impl Plan {
@@ -92,14 +140,25 @@ impl Plan {
     /// Starts the process that is to run this command, itself or elsewhere. What went wrong is said in
     /// one line.
     pub(crate) fn spawn(&self, command: &[OsString]) -> Result<Carrier, String> {
-        let argv = match &self.tool {
-            Tool::None => command.to_vec(),
-            Tool::Ssh(words) => {
-                let mut argv = words.clone()?;
-                argv.push(command_line(command)?);
-                argv
+        match &self.tool {
+            Tool::None => self.spawn_words(command, false),
+            Tool::Ssh(ssh) => {
+                let can_ask = self.answers.any();
+                let argv = ssh.as_ref().map_err(String::clone)?.running(command, can_ask)?;
+                self.spawn_words(&argv, can_ask)
             }
-        };
+        }
+    }
+
+    /// Learns from the tool whom a password is for, where one is given. Takes at most some seconds.
+    pub(crate) fn find_target(&mut self) {
+        let Tool::Ssh(Ok(ssh)) = &self.tool else { return };
+        if self.answers.password.is_some() {
+            self.answers.target = ssh.target(|argv| self.spawn_words(argv, false));
+        }
+    }
+
+    fn spawn_words(&self, argv: &[OsString], on_terminal: bool) -> Result<Carrier, String> {
         let streams = || -> io::Result<_> {
             let (ours, theirs) = sys::socketpair()?;
             let (stderr, stderr_write) = sys::pipe()?;
@@ -109,6 +168,8 @@ impl Plan {
         };
         let (stream, theirs, stderr, stderr_write) =
             streams().map_err(|error| format!("making its streams: {error}"))?;
+        let terminal = on_terminal.then(Terminal::new).transpose();
+        let terminal = terminal.map_err(|error| error.to_string())?;
         let current_dir = self.current_dir.as_deref().map(|dir| c_string(dir.as_os_str()));
         let argv = argv.iter().map(|word| c_string(word)).collect::<Result<Vec<_>, _>>()?;
         let (env, current_dir) = (self.environment()?, current_dir.transpose()?);
@@ -119,10 +180,10 @@ impl Plan {
             stdin: theirs.as_fd(),
             stdout: theirs.as_fd(),
             stderr: stderr_write.as_fd(),
-            tty: None,
+            tty: terminal.as_ref().map(|terminal| terminal.theirs.as_fd()),
         };
         let process = spawn.spawn().map_err(|error| error.to_string())?;
-        Ok(Carrier { process, stream, stderr })
+        Ok(Carrier { process, stream, stderr, terminal })
     }
 
     fn environment(&self) -> Result<Vec<CString>, String> {
@@ -141,6 +202,14 @@ impl Plan {
                 c_string(OsStr::from_bytes(&entry))
             })
             .collect()
+    }
+}
+
+impl Terminal {
+    fn new() -> io::Result<Terminal> {
+        let (ours, theirs) = sys::pty()?;
+        sys::set_nonblocking(ours.as_fd())?;
+        Ok(Terminal { ours, theirs })
     }
 }
 

@@ -5,8 +5,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Method, Plan, Tool};
+use super::target::Target;
+use super::{Answers, Carrier, Method, Plan, Tool, command_line};
 use crate::bootstrap::Interpreter;
+use crate::secret::Secret;
 
 /// A context on a machine that has an ssh server and a Python interpreter.
 ///
@@ -26,6 +28,8 @@ pub struct Ssh {
     config_file: Option<PathBuf>,
     known_hosts: Option<PathBuf>,
     host_keys: Option<HostKeys>,
+    password: Option<Secret>,
+    passphrase: Option<Secret>,
     compression: bool,
     keepalive: (Duration, u32),
     connect_timeout: Option<Duration>,
@@ -62,6 +66,8 @@ impl Ssh {
             config_file: None,
             known_hosts: None,
             host_keys: None,
+            password: None,
+            passphrase: None,
             compression: false,
             keepalive: (Duration::from_secs(15), 3),
             connect_timeout: None,
@@ -108,6 +114,24 @@ impl Ssh {
     /// What to do about a host key that is not known yet. Default: what the configuration says.
     pub fn host_keys(mut self, policy: HostKeys) -> Self {
         self.host_keys = Some(policy);
+        self
+    }
+
+    /// The password to log in with, for the host itself: a jump host that asks for one is answered by
+    /// [`on_prompt`](crate::RouterBuilder::on_prompt). It is written to ssh's own terminal, once, and its
+    /// memory is overwritten when the last copy of this method and of the start is dropped.
+    ///
+    /// ssh is asked first (`ssh -G`) whom it will connect to, so that it is known whose question is the
+    /// host's.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(Secret::from(password.into()));
+        self
+    }
+
+    /// The passphrase of the private keys. An empty one passes over keys that have one. Kept and given as a
+    /// password is.
+    pub fn passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.passphrase = Some(Secret::from(passphrase.into()));
         self
     }
 
@@ -185,15 +209,15 @@ impl Ssh {
         if let Some(name) = &self.name {
             return name.clone();
         }
-        let host = self.host.rsplit_once('@').map_or(&*self.host, |(_, host)| host);
+        let host = self.host.rsplit('@').next().unwrap_or_default();
         match self.port {
             Some(port) => format!("ssh.{host}:{port}"),
             None => format!("ssh.{host}"),
         }
     }
 
-    /// ssh and its arguments, up to the command. Of what is said twice, the first counts for ssh.
-    fn words(&self) -> Result<Vec<OsString>, String> {
+    /// Of what is said twice, the first counts for ssh.
+    fn command(&self) -> Result<SshCommand, String> {
         if self.host.is_empty() || self.host.starts_with('-') {
             return Err(format!("{:?} cannot be a host's name", self.host));
         }
@@ -210,7 +234,6 @@ impl Ssh {
             words.option(name, value);
         }
         words.option("Compression", if self.compression { "yes" } else { "no" });
-        words.option("BatchMode", "yes");
         let (interval, count) = self.keepalive;
         words.option("ServerAliveInterval", interval.as_secs().max(1));
         words.option("ServerAliveCountMax", count.max(1));
@@ -224,7 +247,8 @@ impl Ssh {
         }
         match self.host_keys {
             Some(HostKeys::Enforce) => words.option("StrictHostKeyChecking", "yes"),
-            Some(HostKeys::AcceptNew) => words.option("StrictHostKeyChecking", "accept-new"),
+            // Asked and answered by us, since `accept-new` is younger than the oldest client.
+            Some(HostKeys::AcceptNew) => words.option("StrictHostKeyChecking", "ask"),
             Some(HostKeys::Ignore) => {
                 words.option("StrictHostKeyChecking", "no");
                 words.option("UserKnownHostsFile", "/dev/null");
@@ -244,10 +268,58 @@ impl Ssh {
         if let Some(user) = &self.user {
             words.pair("-l", user);
         }
-        words.pair("--", &self.host);
-        Ok(words.0)
+        let (user, host) = match self.host.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, &*self.host),
+        };
+        let given = Target::given(self.user.as_deref().or(user), host);
+        Ok(SshCommand { words: words.0, host: self.host.clone(), given })
     }
 }
+
+/// ssh and its arguments, for one host.
+#[derive(Clone, Debug)]
+pub(crate) struct SshCommand {
+    /// The program, and options.
+    words: Vec<OsString>,
+    host: String,
+    given: Target,
+}
+
+impl SshCommand {
+    /// The words that run this command there.
+    pub(crate) fn running(
+        &self,
+        command: &[OsString],
+        can_ask: bool,
+    ) -> Result<Vec<OsString>, String> {
+        let mut words = Words(self.words.clone());
+        words.option("BatchMode", if can_ask { "no" } else { "yes" });
+        if can_ask {
+            words.option("NumberOfPasswordPrompts", 3);
+        }
+        words.pair("--", &self.host);
+        words.0.push(command_line(command)?);
+        Ok(words.0)
+    }
+
+    /// Whom ssh takes the host for: `ssh -G`, which connects to nobody.
+    pub(crate) fn target(
+        &self,
+        spawn: impl FnOnce(&[OsString]) -> Result<Carrier, String>,
+    ) -> Target {
+        let mut words = Words(self.words.clone());
+        words.0.push("-G".into());
+        words.pair("--", &self.host);
+        let printed = spawn(&words.0).ok().and_then(|carrier| carrier.output(CONFIGURATION_TAKES));
+        let printed = printed.as_deref().map(String::from_utf8_lossy);
+        let found = printed.and_then(|printed| Target::from_configuration(&printed));
+        found.unwrap_or_else(|| self.given.clone())
+    }
+}
+
+/// ssh reads its files and may run the programs of `Match exec`.
+const CONFIGURATION_TAKES: Duration = Duration::from_secs(5);
 
 /// What keeps a user's configuration from getting between us and the child.
 const FIXED: [(&str, &str); 9] = [
@@ -310,10 +382,18 @@ impl Method for Ssh {
             name: self.context_name(),
             name_has_pid: false,
             python: self.python.clone(),
-            tool: Tool::Ssh(self.words()),
-            env: Vec::new(),
+            tool: Tool::Ssh(self.command()),
+            // Questions are asked on the terminal, not in a window.
+            env: vec![("SSH_ASKPASS_REQUIRE".into(), "never".into())],
             current_dir: None,
             connect_timeout: self.connect_timeout,
+            keepalive: Some(self.keepalive),
+            answers: Answers {
+                password: self.password.clone(),
+                passphrase: self.passphrase.clone(),
+                accept_host_key: self.host_keys == Some(HostKeys::AcceptNew),
+                ..Answers::default()
+            },
         }
     }
 }
@@ -323,20 +403,22 @@ mod tests {
     use super::*;
 
     fn words(ssh: Ssh) -> Vec<String> {
-        ssh.words().unwrap().into_iter().map(|word| word.into_string().unwrap()).collect()
+        let command = ssh.command().unwrap();
+        let words = command.running(&["ls".into()], false).unwrap();
+        words.into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
     #[test]
     fn what_the_user_says_is_first_and_the_host_is_last() {
         let words = words(Ssh::new("web").args(["-v"]).port(2222).user("me"));
         assert_eq!(words[..2], ["ssh", "-v"]);
-        assert_eq!(words[words.len() - 6..], ["-p", "2222", "-l", "me", "--", "web"]);
+        assert_eq!(words[words.len() - 3..], ["--", "web", "exec ls"]);
     }
 
     #[test]
     fn a_host_that_would_be_an_option_is_refused() {
         for host in ["", "-oProxyCommand=x"] {
-            assert!(Ssh::new(host).words().is_err(), "{host}");
+            assert!(Ssh::new(host).command().is_err(), "{host}");
         }
     }
 
@@ -346,7 +428,7 @@ mod tests {
         let words = words(ssh);
         assert!(words.contains(&"UserKnownHostsFile=\"/my hosts/100%%\"".into()), "{words:?}");
         assert!(words.contains(&"ControlPath=\"/tmp/%%C\"".into()), "{words:?}");
-        let error = Ssh::new("web").known_hosts("a\"b").words().unwrap_err();
+        let error = Ssh::new("web").known_hosts("a\"b").command().unwrap_err();
         assert_eq!(
             error,
             "\"a\\\"b\" cannot be told to ssh: it has a quotation mark or a newline in it"

@@ -14,17 +14,16 @@ mod terminal;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 pub(crate) use host::{entropy, host_name, user_name};
-pub(crate) use spawn::{Process, Spawn};
-#[cfg_attr(not(test), expect(unused_imports, reason = "see lib.rs"))]
+pub(crate) use spawn::{Process, Spawn, WITHOUT_HANDLE};
 pub(crate) use terminal::pty;
 
 /// Waits until a descriptor is ready or `wait_ms` passes (-1: for ever); returns how many are ready.
 ///
 /// A signal handler that interrupts the wait makes it return 0, early: only the caller knows how much
-/// of its deadline is left. Callers round a deadline up to whole milliseconds: rounding down spins
-/// through the last fraction.
+/// of its deadline is left.
 pub(crate) fn poll(fds: &mut [libc::pollfd], wait_ms: i32) -> io::Result<usize> {
     // SAFETY: one live slice, held exclusively; the kernel writes only `revents` inside it.
     let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, wait_ms) };
@@ -33,6 +32,16 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], wait_ms: i32) -> io::Result<usize> 
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+/// An entry for [`poll`].
+pub(crate) fn pollfd(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::pollfd {
+    libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 }
+}
+
+/// A time as [`poll`] takes it, rounded up: rounding down would spin through the last fraction.
+pub(crate) fn wait_ms(left: Duration) -> i32 {
+    i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
 }
 
 /// A pipe: the end to read from and the end to write to.

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{all_signals, check, duplicate, mask_signals, no_signals, pipe, read};
 use crate::ExitStatus;
@@ -252,6 +253,9 @@ fn decode_report(report: [u8; REPORT_BYTES]) -> (Step, c_int) {
     (steps[usize::from(step)], c_int::from_ne_bytes(code))
 }
 
+/// How often an end is looked for where the system has no handle for it.
+pub(crate) const WITHOUT_HANDLE: Duration = Duration::from_millis(5);
+
 /// A program that was started here. Dropping it neither ends nor reaps it.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -295,6 +299,23 @@ impl Process {
             unsafe { libc::waitid(libc::P_PID, self.pid as libc::id_t, &raw mut info, OPTIONS) };
         // SAFETY: the field is there for what waitid tells, and zero where it has told nothing.
         check(asked).is_ok() && unsafe { info.si_pid() } == self.pid
+    }
+
+    /// Waits until the process has ended, and reaps it; false at the deadline.
+    pub fn wait_until(&mut self, deadline: Instant) -> bool {
+        while matches!(self.try_wait(), Ok(None)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let mut fds: Vec<_> =
+                self.exit_fd().map(|fd| super::pollfd(fd, libc::POLLIN)).into_iter().collect();
+            let pause = if fds.is_empty() { left.min(WITHOUT_HANDLE) } else { left };
+            if super::poll(&mut fds, super::wait_ms(pause)).is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until the process has ended.

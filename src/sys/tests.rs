@@ -584,3 +584,10 @@ fn wiping_leaves_zeros() {
     wipe(&mut secret[..6]);
     assert_eq!(&secret, b"\0\0\0\0\0\x002");
 }
+
+#[test]
+fn a_time_is_rounded_up_to_whole_milliseconds() {
+    assert_eq!(wait_ms(Duration::ZERO), 0);
+    assert_eq!(wait_ms(Duration::from_micros(10)), 1);
+    assert_eq!(wait_ms(Duration::from_secs(1 << 40)), i32::MAX);
+}
