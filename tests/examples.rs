@@ -1,13 +1,15 @@
 //! Promise: every example does what its first lines say, and ends with the status that it should.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 mod support;
 
-use support::{Python, TempDir, for_each_kind_of_python, interpreters, isolated, script};
+use support::{Python, Sshd, TempDir, for_each_kind_of_python, interpreters, isolated, script};
 
 /// The example's program: cargo builds the examples with the tests.
 fn example(name: &str) -> Command {
@@ -23,19 +25,19 @@ fn example(name: &str) -> Command {
 fn succeed(command: &mut Command) -> Vec<String> {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
-    assert_eq!(lines(&output.stderr), [""; 0], "{command:?}");
-    lines(&output.stdout)
+    assert_eq!(lines_of(&output.stderr), [""; 0], "{command:?}");
+    lines_of(&output.stdout)
 }
 
 /// What it prints on stderr; it has to fail, with this status.
 fn fail(command: &mut Command, status: i32) -> (Output, Vec<String>) {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(status), "{command:?}: {output:?}");
-    let stderr = lines(&output.stderr);
+    let stderr = lines_of(&output.stderr);
     (output, stderr)
 }
 
-fn lines(bytes: &[u8]) -> Vec<String> {
+fn lines_of(bytes: &[u8]) -> Vec<String> {
     String::from_utf8(bytes.to_vec()).unwrap().lines().map(String::from).collect()
 }
 
@@ -122,10 +124,10 @@ fn single_file() {
         dir.file("below/script", "1");
         let output = example("single_file").arg(dir.path()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        assert_lines(&lines(&output.stdout), &["           8 .txt", "           1 none"]);
+        assert_lines(&lines_of(&output.stdout), &["           8 .txt", "           1 none"]);
         // What its Python prints is in the log, which is on stderr.
         let shown = format!(": stdout: looked through {}", dir.path().display());
-        let log = lines(&output.stderr);
+        let log = lines_of(&output.stderr);
         assert!(log.len() == 1 && log[0].ends_with(&shown), "{log:?}");
     });
 }
@@ -199,64 +201,117 @@ fn fleet_goes_on_where_one_start_fails() {
                 "worker2: starting Python: the process ended (exit status 255); it printed: no such host",
             ],
         );
-        let mut found = lines(&output.stdout);
+        let mut found = lines_of(&output.stdout);
         found.sort();
         assert_eq!(found, ["worker0: 0.000", "worker3: 1.732"]);
     });
 }
 
+/// Runs the demo, on a context that is called `name`.
+fn demonstrate(demo: &mut Command, name: &str) {
+    let found = succeed(demo);
+    let log = |line: &String| line.starts_with("   log | ");
+    // When these come, beside the result of the call, is for the helper thread to decide.
+    let mut logged: Vec<_> = found.iter().filter(|line| log(line)).cloned().collect();
+    // So is which of them comes first: output goes another way than records do.
+    logged.sort();
+    assert_lines(
+        &logged,
+        &[
+            &format!("   log | INFO econtext.ctx.{name}: stdout: 78498 primes below 1000000"),
+            &format!("   log | WARNING econtext.ctx.{name}: primes: the largest is 999983"),
+        ],
+    );
+    let told: Vec<_> = found.iter().filter(|line| !log(line)).cloned().collect();
+    let carets = told.iter().filter(|line| line.contains('^')).count(); // from 3.11 on
+    let told: Vec<_> = told.into_iter().filter(|line| !line.contains('^')).collect();
+    assert!(carets <= 1);
+    assert_lines(
+        &told,
+        &[
+            "A router: the broker thread, and a log that is shown here.",
+            "",
+            "A context: Python, started and given its code over its standard input.",
+            &format!("   {name} is *"),
+            "",
+            "Calls of functions that are there: os.getpid and platform.platform.",
+            "   *, Linux-*",
+            "   200 more, one after the other: * each",
+            "",
+            "A module that is part of this program; what it prints and logs comes back.",
+            "   the result: 78498",
+            "",
+            "A stream of items, while the function runs.",
+            "   2 3 5 7 11 13 17 19 23 29 31 37 41 43 47",
+            "",
+            "An exception, with the lines of the module above in its traceback.",
+            &format!(
+                "   {name}: call of primes:fail: FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'"
+            ),
+            "   | Traceback (most recent call last):",
+            "   |   File \"primes.py\", line 20, in fail",
+            "   |     return open(path).read()",
+            "   | FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'",
+            "",
+            "A timeout: the wait ends, the function runs on.",
+            &format!("   {name}: call of time:sleep: no answer within 50ms"),
+            "",
+            "Shutdown: the process, its pipes and the thread are gone.",
+            "   after *",
+        ],
+    );
+}
+
 #[test]
 fn demo() {
+    isolated(|| demonstrate(&mut example("demo"), "local.*"));
+}
+
+#[test]
+fn demo_over_ssh() {
     isolated(|| {
-        let found = succeed(&mut example("demo"));
-        let log = |line: &String| line.starts_with("   log | ");
-        // When these come, beside the result of the call, is for the helper thread to decide.
-        let mut logged: Vec<_> = found.iter().filter(|line| log(line)).cloned().collect();
-        // So is which of them comes first: output goes another way than records do.
-        logged.sort();
-        assert_lines(
-            &logged,
-            &[
-                "   log | INFO econtext.ctx.local.*: stdout: 78498 primes below 1000000",
-                "   log | WARNING econtext.ctx.local.*: primes: the largest is 999983",
-            ],
-        );
-        let told: Vec<_> = found.iter().filter(|line| !log(line)).cloned().collect();
-        let carets = told.iter().filter(|line| line.contains('^')).count(); // from 3.11 on
-        let told: Vec<_> = told.into_iter().filter(|line| !line.contains('^')).collect();
-        assert!(carets <= 1);
-        assert_lines(
-            &told,
-            &[
-                "A router: the broker thread, and a log that is shown here.",
-                "",
-                "A context: Python, started and given its code over its standard input.",
-                "   local.* is *",
-                "",
-                "Calls of functions that are there: os.getpid and platform.platform.",
-                "   *, Linux-*",
-                "   1,000 more, one after the other: * each",
-                "",
-                "A module that is part of this program; what it prints and logs comes back.",
-                "   the result: 78498",
-                "",
-                "A stream of items, while the function runs.",
-                "   2 3 5 7 11 13 17 19 23 29 31 37 41 43 47",
-                "",
-                "An exception, with the lines of the module above in its traceback.",
-                "   local.*: call of primes:fail: FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'",
-                "   | Traceback (most recent call last):",
-                "   |   File \"primes.py\", line 20, in fail",
-                "   |     return open(path).read()",
-                "   | FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'",
-                "",
-                "A timeout: the wait ends, the function runs on.",
-                "   local.*: call of time:sleep: no answer within 50ms",
-                "",
-                "Shutdown: the process, its pipes and the thread are gone.",
-                "   after *",
-            ],
-        );
+        let sshd = Sshd::start();
+        let host = format!("127.0.0.1:{}", sshd.port());
+        let arguments = [OsString::from(&host), sshd.config().into()];
+        demonstrate(example("demo").args(&arguments), &format!("ssh.{host}"));
+
+        // What `make static` builds, for which `make test` sees to it where there is a musl.
+        let test = std::env::current_exe().unwrap();
+        let musl = format!("{}-unknown-linux-musl/release/examples/demo", std::env::consts::ARCH);
+        let path = test.ancestors().nth(3).unwrap().join(musl);
+        if path.exists() {
+            demonstrate(
+                Command::new(path).stdin(Stdio::null()).args(&arguments),
+                &format!("ssh.{host}"),
+            );
+        }
+    });
+}
+
+#[test]
+fn hosts() {
+    isolated(|| {
+        let sshd = Sshd::start();
+        let host = format!("127.0.0.1:{}", sshd.port());
+        let other = format!("localhost:{}", sshd.port());
+        let hosts = || {
+            let mut command = example("hosts");
+            command.arg("-F").arg(sshd.config());
+            command
+        };
+        let mut found = succeed(hosts().args([&host, &other]));
+        found.sort();
+        let lines = [&host, &other].map(|host| format!("{host}: *, Python *.*.*, load *"));
+        assert_lines(&found, &lines.each_ref().map(String::as_str));
+
+        // Nothing listens there; the results of the others come all the same.
+        let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (output, said) = fail(hosts().args([&refused.to_string(), &host]), 1);
+        assert_lines(&lines_of(&output.stdout), &[&lines[0]]);
+        assert_lines(&said, &[&format!("{refused}: connecting: *Connection refused*")]);
+
+        let (_, said) = fail(&mut example("hosts"), 2);
+        assert_lines(&said, &["usage: hosts [-F ssh_config] [user@]host[:port] ..."]);
     });
 }
 
