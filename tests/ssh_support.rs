@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use econtext::Router;
+
 mod support;
 
 use support::{Process, Proxy, Side, Sshd, TempDir, User, fake_ssh, isolated, isolated_report};
@@ -31,6 +33,17 @@ fn a_server_runs_a_command_for_its_key() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("Permission denied (publickey)"));
         sshd.authorize(&stranger);
         assert!(command.output().unwrap().status.success());
+    });
+}
+
+#[test]
+fn a_server_carries_a_context() {
+    isolated(|| {
+        let sshd = Sshd::start();
+        let router = Router::new().unwrap();
+        let context = router.connect(sshd.ssh()).unwrap();
+        let connection: String = context.call("os:getenv", ("SSH_CONNECTION",)).unwrap();
+        assert!(connection.ends_with(&format!(" 127.0.0.1 {}", sshd.port())), "{connection}");
     });
 }
 

@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,6 +20,7 @@ use std::time::Duration;
 use econtext::Ssh;
 
 use super::processes::end_tree;
+use super::python::pyenv_root;
 use super::users::is_root;
 use super::{TempDir, skip};
 
@@ -31,6 +33,11 @@ pub struct Sshd {
     said: Arc<Said>,
     reader: Option<JoinHandle<()>>,
 }
+
+/// Mounts an open directory over `$2`, with `$1`, that was in it, in it, by way of `$3`; then becomes what
+/// follows.
+const OPEN_PYTHONS: &str = "mount --bind \"$1\" \"$3\"; mount -t tmpfs -o mode=755 none \"$2\"; \
+    mkdir -p \"$1\"; mount --move \"$3\" \"$1\"; shift 3; exec \"$@\"";
 
 /// What it has printed: whole lines.
 #[derive(Debug, Default)]
@@ -52,6 +59,36 @@ impl Sshd {
     /// counts. Its own has keys as the only way in, and no PAM.
     pub fn start_with(config: &str) -> Sshd {
         Sshd::start_under::<&str>(&[], config)
+    }
+
+    /// As [`Sshd::start_with`], where all users can run each interpreter of the tests; the test ends here,
+    /// left out, where this machine does not allow that.
+    ///
+    /// pyenv's are below the home of whoever installed it, which is often closed to others, and they run
+    /// nowhere else. So this server has mounts of its own: an open directory over that home, and in it
+    /// nothing but the interpreters.
+    pub fn start_for_all_pythons(config: &str) -> Sshd {
+        const UNSHARE: [&str; 2] = ["unshare", "--mount"];
+        let is_closed = |dir: &&Path| {
+            let mode = fs::metadata(dir).expect("it is there").permissions().mode();
+            is_root() && mode & 0o1 == 0
+        };
+        let Some(root) = pyenv_root() else { return Sshd::start_with(config) };
+        let Some(closed) = root.ancestors().filter(is_closed).last() else {
+            return Sshd::start_with(config);
+        };
+        let mut attempt = Command::new(UNSHARE[0]);
+        let output = attempt.args(&UNSHARE[1..]).args(["mount", "-t", "tmpfs", "none"]).arg(closed);
+        let output = output.output().expect("unshare");
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            skip("all interpreters over ssh", &format!("no mounts of one's own: {}", why.trim()));
+        }
+        let hold = TempDir::new();
+        let mut prefix: Vec<&OsStr> = UNSHARE.map(OsStr::new).into();
+        prefix.extend(["sh", "-ec", OPEN_PYTHONS, "sh"].map(OsStr::new));
+        prefix.extend([root.as_os_str(), closed.as_os_str(), hold.path().as_os_str()]);
+        Sshd::start_under(&prefix, config)
     }
 
     /// As [`Sshd::start_with`], where `prefix` is a command that becomes the server, in surroundings that
