@@ -110,7 +110,7 @@ impl Conversation {
                 keep_end(&mut self.lines);
             }
         }
-        let is_question = self.listens() && is_whole(&String::from_utf8_lossy(&self.line));
+        let is_question = self.listens() && is_whole(&self.shown_line());
         is_question.then(|| self.question())
     }
 
@@ -121,8 +121,8 @@ impl Conversation {
 
     /// Whether [`quiet`](Conversation::quiet) is to be called, [`QUIET`] after the last output.
     pub(crate) fn wants_quiet(&self) -> bool {
-        let line = String::from_utf8_lossy(&self.line);
-        self.listens() && !matches!(understand(&line), Question::Echo | Question::Touch)
+        self.listens()
+            && !matches!(understand(&self.shown_line()), Question::Echo | Question::Touch)
     }
 
     /// The handler has been asked and has not answered.
@@ -142,13 +142,19 @@ impl Conversation {
         }
     }
 
+    /// The line as a person sees it: ssh moves to the left edge before it asks.
+    fn shown_line(&self) -> String {
+        String::from_utf8_lossy(&self.line).trim_start_matches('\r').into()
+    }
+
     fn listens(&self) -> bool {
         self.asked.is_none() && !self.is_over
     }
 
     /// The line is a question: what now?
     fn question(&mut self) -> Move {
-        let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+        let line = self.shown_line();
+        self.line.clear();
         let lines = String::from_utf8_lossy(&std::mem::take(&mut self.lines)).into_owned();
         let question = understand(&line);
         let Some(at) = self.find(question, &lines, &line) else {
@@ -326,7 +332,8 @@ fn text_of(question: Question, lines: &str, line: &str) -> String {
         (Question::HostKey, Some(at)) => &lines[at..],
         _ => lines,
     };
-    let lines = lines.lines().map(str::trim_end).chain([line.trim_end()]);
+    let lines = lines.lines().chain([line]);
+    let lines = lines.map(|line| line.trim_end().trim_start_matches('\r'));
     escape_lines(lines.collect::<Vec<_>>().join("\n").trim())
 }
 

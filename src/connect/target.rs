@@ -23,9 +23,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// As the program gave it; whether there is a jump host is not known.
+    /// As the program gave it, perhaps with `user@` in front; whether there is a jump host is not known.
     pub(crate) fn given(user: Option<&str>, host: &str) -> Target {
-        let user = user.map(String::from);
+        let (in_front, host) =
+            host.rsplit_once('@').map_or((None, host), |(user, host)| (Some(user), host));
+        // What is set apart counts more, as for ssh.
+        let user = user.or(in_front).map(String::from);
         Target { user, hosts: vec![host.to_lowercase()], direct: false }
     }
 
@@ -126,7 +129,11 @@ mod tests {
         let target = Target::given(None, "Web1");
         assert!(is_asked(&target, "anyone@web1's password: "));
         assert!(!is_asked(&target, "anyone@web2's password: ") && !is_asked(&target, "Password: "));
-        assert!(!is_asked(&Target::given(Some("me"), "web1"), "you@web1's password: "));
+        for given in [Target::given(Some("me"), "web1"), Target::given(None, "me@web1")] {
+            assert!(is_asked(&given, "me@web1's password: "));
+            assert!(!is_asked(&given, "you@web1's password: "));
+        }
+        assert!(is_asked(&Target::given(Some("me"), "you@web1"), "me@web1's password: "));
         assert!(!is_asked(&Target::default(), "@'s password: "));
     }
 

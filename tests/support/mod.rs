@@ -7,7 +7,7 @@
 //! - [`Run`] is one context with its log, [`Run::requests`] the modules that it asked for;
 //! - [`master`] makes a program of a test's own, and [`Process`] is a handle of any process;
 //! - [`Sshd`] is an ssh server, [`User`] a user of this machine, [`Proxy`] a network between client and
-//!   server, [`fake_ssh`] a stand-in for the client;
+//!   server, [`fake_ssh`] a stand-in for the client, [`Prompts`] who answers its questions;
 //! - [`leave_out`] says aloud what cannot be tested here, [`skip`] ends a test that cannot go on;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
 //!
@@ -22,6 +22,7 @@ mod log;
 mod masters;
 mod processes;
 mod programs;
+mod prompts;
 mod proxy;
 mod python;
 mod run;
@@ -40,6 +41,7 @@ pub use processes::{
     keep_standard_descriptors, raise_descriptor_limit, thread_id,
 };
 pub use programs::{mkfifo, program, script};
+pub use prompts::Prompts;
 pub use proxy::{Chunk, Proxy, Side};
 pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters};
 pub use run::{Run, long};

@@ -3,10 +3,10 @@ use super::*;
 const DIRECT: &str = "user deploy\nhostname web1\n";
 const BEHIND: &str = "user deploy\nhostname web1\nproxyjump me@gate\n";
 
-const OLD_HOST_KEY: &str = "The authenticity of host 'web1 (10.0.0.1)' can't be established.\r\n\
+const OLD_HOST_KEY: &str = "\rThe authenticity of host 'web1 (10.0.0.1)' can't be established.\r\n\
     ECDSA key fingerprint is SHA256:abc.\r\n\
     Are you sure you want to continue connecting (yes/no)? ";
-const HOST_KEY: &str = "The authenticity of host 'web1 (10.0.0.1)' can't be established.\r\n\
+const HOST_KEY: &str = "\rThe authenticity of host 'web1 (10.0.0.1)' can't be established.\r\n\
     ED25519 key fingerprint is SHA256:abc.\r\n\
     This key is not known by any other names.\r\n\
     Are you sure you want to continue connecting (yes/no/[fingerprint])? ";
@@ -66,8 +66,8 @@ fn asked(next: Option<Move>) -> (PromptKind, String, u32) {
 #[test]
 fn every_known_question_cut_at_every_byte_is_answered_once_and_at_its_end() {
     for (question, answer) in [
-        ("deploy@web1's password: ", "hunter2\n"),
-        ("(deploy@web1) Password: ", "hunter2\n"),
+        ("\rdeploy@web1's password: ", "hunter2\n"),
+        ("\r(deploy@web1) Password: ", "hunter2\n"),
         ("Password: ", "hunter2\n"),
         ("Enter passphrase for key '/home/m\u{e9}/.ssh/id_rsa': ", "correct horse\n"),
         ("Enter passphrase for \"my key\": ", "correct horse\n"),
@@ -91,7 +91,8 @@ fn every_known_question_cut_at_every_byte_is_answered_once_and_at_its_end() {
 #[test]
 fn every_known_question_reaches_the_handler_as_it_is() {
     for (question, kind) in [
-        ("deploy@web1's password: ", PromptKind::Password),
+        ("\rdeploy@web1's password: ", PromptKind::Password),
+        ("\r(deploy@web1) You have 3 days.\r\nPassword: ", PromptKind::Password),
         ("Enter passphrase for key '/k': ", PromptKind::Passphrase),
         (OLD_HOST_KEY, PromptKind::HostKey),
         (HOST_KEY, PromptKind::HostKey),
@@ -132,13 +133,13 @@ fn a_question_of_unknown_words_is_one_when_nothing_more_comes() {
 fn the_lines_above_a_question_come_with_it() {
     let mut conversation = new(asking());
     let printed =
-        b"(deploy@web1) Duo for deploy\r\n\r\n 1. Push\x1b[2J\r\n\r\nPasscode or option (1-1): ";
+        b"\r(deploy@web1) Duo for deploy\r\n\r\n 1. Push\x1b[2J\r\n\r\nPasscode or option (1-1): ";
     assert!(conversation.receive(printed).is_none());
     let text = "(deploy@web1) Duo for deploy\n\n 1. Push\\x1b[2J\n\nPasscode or option (1-1):";
     assert_eq!(asked(conversation.quiet()), (PromptKind::Other, text.into(), 1));
     conversation.answered(Some(secret("1")));
     // Those of the question before do not.
-    conversation.receive(b"\r\nCode: ");
+    conversation.receive(b"\r\n\rCode: ");
     assert_eq!(asked(conversation.quiet()).1, "Code:");
 }
 
@@ -158,7 +159,7 @@ fn a_password_that_is_asked_for_again_was_wrong() {
     for again in ["(deploy@web1) Password: ", "deploy@web1's password: "] {
         let mut conversation = new(Answers { ask: true, ..given() });
         written(conversation.receive(b"(deploy@web1) Password: "));
-        let end = failed(conversation.receive(format!("\r\n{again}").as_bytes()));
+        let end = failed(conversation.receive(format!("\r\n\r{again}").as_bytes()));
         assert_eq!(end, (Stage::Login, "the password was refused".into()));
         // It is told once, and nothing is done any more.
         assert!(conversation.receive(again.as_bytes()).is_none() && conversation.quiet().is_none());
@@ -182,7 +183,7 @@ fn a_passphrase_is_tried_on_each_key_and_once() {
     for key in ["Enter passphrase for key '/a': ", "\r\nEnter passphrase for key '/b': "] {
         assert_eq!(written(conversation.receive(key.as_bytes())), "correct horse\n");
     }
-    let end = failed(conversation.receive(b"\r\nEnter passphrase for key '/b': "));
+    let end = failed(conversation.receive(b"\r\n\rEnter passphrase for key '/b': "));
     assert_eq!(end, (Stage::Login, "the passphrase for key '/b' is wrong".into()));
 }
 
