@@ -380,8 +380,12 @@ impl Link {
             Phase::Starting => {
                 if self.start_by.is_some_and(|start_by| now < start_by) {
                     self.has_stalled = true;
+                    self.cause = Some("Python waits for the rest of the core".into());
                 } else {
                     let mut cause = format!("no answer within {:?}", self.start.connect_timeout);
+                    if self.start.plan.is_ssh() && self.handshake.stage() == Stage::Python {
+                        cause += ": does a login script wait, or read standard input?";
+                    }
                     if let Err(error) = self.decoder.finish() {
                         cause += &format!("; {error}");
                     }

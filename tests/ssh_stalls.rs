@@ -1,0 +1,146 @@
+//! Promise: an ssh, a server or a link that stands still is found within the time that `keepalive` says, and
+//! everything that waited is told.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use econtext::{Error, Router, Select, Ssh};
+
+mod support;
+
+use support::{Process, Sshd, TempDir, descendants, is_root, isolated, script, skip};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const COUNT: u32 = 2;
+
+/// How the errors of a server that says nothing end.
+const GONE: &str = "not responding. (exit status 255)";
+
+/// A context whose calls and channel wait while `stall` makes it stand still: each ends for this reason.
+/// Gives the remote process, which ends when its server notices.
+fn everything_is_told(method: Ssh, stall: impl FnOnce(), reason: &str) -> Process {
+    let router = Router::builder().shutdown_grace(Duration::from_millis(100)).build().unwrap();
+    let context = router.connect(method.keepalive(INTERVAL, COUNT).name("still")).unwrap();
+    let child = Process::open(context.info().unwrap().pid as i32);
+    let (sender, receiver) = router.channel::<i64>();
+    let calls = [
+        context.call_async::<i64>("time:sleep", (1000,)).unwrap(),
+        context.call_async::<i64>("operator:add", (1, 2)).unwrap(),
+    ];
+    // The sender is held by a call that is never answered.
+    let with_sender = context.call_async::<()>("operator:eq", (sender, 1)).unwrap();
+    let mut select = Select::new();
+    calls.into_iter().for_each(|call| drop(select.add(call)));
+
+    stall();
+    let begin = Instant::now();
+    for event in select {
+        let Err(error) = event.into_result() else { panic!("an answer") };
+        let error = error.to_string();
+        assert!(error.starts_with("still: call of ") && error.ends_with(reason), "{error}");
+    }
+    let found = begin.elapsed();
+    // Far more than is said, for a busy machine; far less than TCP takes.
+    assert!(found < Duration::from_secs(30), "{found:?}");
+    let error = with_sender.get().unwrap_err().to_string();
+    assert!(error.ends_with(reason), "{error}");
+    let error = receiver.recv().unwrap_err().to_string();
+    assert!(error.contains(reason), "{error}");
+    let error = context.call::<i64>("operator:add", (1, 2)).unwrap_err();
+    assert!(matches!(error, Error::Disconnected { .. }), "{error}");
+    assert!(!context.is_connected());
+    router.shutdown().unwrap();
+    child
+}
+
+/// The one process below `ancestor` whose description begins so.
+fn process(ancestor: i32, start: &str) -> Process {
+    let all = descendants(ancestor);
+    let found: Vec<_> = all.iter().filter(|(_, line)| line.starts_with(start)).collect();
+    let [(pid, _)] = found[..] else { panic!("{start}: {all:#?}") };
+    Process::open(*pid)
+}
+
+#[test]
+fn a_stopped_ssh() {
+    isolated(|| {
+        let sshd = Sshd::start();
+        let stop = || process(std::process::id() as i32, "ssh ").stop();
+        let reason = "disconnected: its process has been stopped by a signal for 2s";
+        everything_is_told(sshd.ssh(), stop, reason).wait_end();
+    });
+}
+
+#[test]
+fn a_stopped_server() {
+    isolated(|| {
+        let sshd = Sshd::start();
+        let stop = || process(sshd.pid(), "sshd: ").stop();
+        let child = everything_is_told(sshd.ssh(), stop, GONE);
+        drop(sshd);
+        child.wait_end();
+    });
+}
+
+/// Two network namespaces of our own, and a link between them.
+struct Link {
+    names: [String; 2],
+}
+
+impl Link {
+    fn new() -> Link {
+        if !is_root() {
+            skip("a link that goes down", "needs root");
+        }
+        let names = ["a", "b"].map(|end| format!("econtext-{}-{end}", std::process::id()));
+        let link = Link { names };
+        for name in &link.names {
+            ip(&["netns", "add", name]);
+            ip(&["-n", name, "link", "set", "lo", "up"]);
+        }
+        let [a, b] = &link.names;
+        ip(&["-n", a, "link", "add", "link0", "type", "veth", "peer", "name", "link0", "netns", b]);
+        for (name, address) in link.names.iter().zip(["192.0.2.1/30", "192.0.2.2/30"]) {
+            ip(&["-n", name, "address", "add", address, "dev", "link0"]);
+            ip(&["-n", name, "link", "set", "link0", "up"]);
+        }
+        link
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.names.iter().for_each(|name| ip(&["netns", "delete", name]));
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    let mut command = Command::new("ip");
+    command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").args(arguments);
+    let output = command.output().expect("iproute2");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() || std::thread::panicking(), "ip {arguments:?}: {said}");
+}
+
+#[test]
+fn a_link_that_goes_down() {
+    isolated(|| {
+        let link = Link::new();
+        let [client, server] = &link.names;
+        let sshd = Sshd::start_under(
+            &["/usr/sbin/ip", "netns", "exec", server],
+            "ListenAddress 192.0.2.2",
+        );
+        let dir = TempDir::new();
+        let ssh = script(&dir, "ssh", &format!("exec /usr/sbin/ip netns exec {client} ssh \"$@\""));
+        let key = std::fs::read_to_string(sshd.known_hosts()).unwrap();
+        let key = key.split_once(' ').unwrap().1;
+        let known = sshd.file("known", format!("[192.0.2.2]:{} {key}", sshd.port()));
+        let method = Ssh::new("192.0.2.2").port(sshd.port()).config_file(sshd.config());
+        let method = method.ssh_path(&ssh).known_hosts(&known);
+        let down = || ip(&["-n", client, "link", "set", "link0", "down"]);
+        let child = everything_is_told(method, down, GONE);
+        drop(sshd);
+        child.wait_end();
+    });
+}
