@@ -282,12 +282,13 @@ impl Broker<'_> {
         let events = self.events;
         let now = Instant::now();
         self.links.values_mut().for_each(|link| link.look(events, now));
-        self.links.retain(|_, link| {
-            let finished = link.finished();
-            if finished {
-                link.peer().gone();
-            }
-            !finished
-        });
+        let finished = self.links.iter().filter(|(_, link)| link.finished());
+        let finished: Vec<_> = finished.map(|(id, _)| *id).collect();
+        for link in finished.iter().filter_map(|id| self.links.remove(id)) {
+            let peer = link.peer().clone();
+            // First its descriptors and secrets: who waits for its end is told that nothing is left.
+            drop(link);
+            peer.gone();
+        }
     }
 }
