@@ -72,6 +72,11 @@ impl Dialogue {
         Some((self.conversation.answered(answer), took))
     }
 
+    /// The child is up: the secrets have been of use.
+    pub(crate) fn forget_secrets(&mut self) {
+        self.conversation.forget();
+    }
+
     /// Types an answer. A program that does not read it will be found by the deadline.
     pub(crate) fn write(&self, line: &Secret) {
         let _ = sys::write_vectored(self.fd(), &[IoSlice::new(line.bytes())]);

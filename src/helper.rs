@@ -134,11 +134,6 @@ impl Helper {
         Err("no thread can be started to serve modules".into())
     }
 
-    /// Whether there is a prompt handler.
-    pub(crate) fn answers_prompts(&self) -> bool {
-        self.prompter.is_some()
-    }
-
     /// Asks the prompt handler, later, and tells `reply` on the helper thread: `None` where there is no
     /// handler, or where it gives no answer or panics. After the shutdown `reply` is dropped. Never blocks.
     pub(crate) fn prompt(
@@ -147,7 +142,7 @@ impl Helper {
         prompt: Prompt,
         reply: impl FnOnce(Option<Secret>) + Send + 'static,
     ) {
-        if !self.answers_prompts() {
+        if !self.can_ask() {
             return reply(None);
         }
         let mut state = self.lock();

@@ -249,6 +249,8 @@ impl Link {
 
     fn connected(&mut self, events: &dyn Events) {
         self.handshake.connected();
+        self.start.plan.answers.forget();
+        self.dialogue.iter_mut().for_each(Dialogue::forget_secrets);
         if self.phase == Phase::Starting {
             (self.phase, self.deadline) = (Phase::Up, None);
         }

@@ -40,6 +40,11 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
+    /// Overwrites the secrets: they have been of use.
+    pub(crate) fn forget(&mut self) {
+        (self.password, self.passphrase) = (None, None);
+    }
+
     /// Whether there is anything to answer with: without, a terminal would be of no use.
     pub(crate) fn any(&self) -> bool {
         self.password.is_some() || self.passphrase.is_some() || self.accept_host_key || self.ask
@@ -131,6 +136,11 @@ impl Conversation {
         self.asked.is_some()
     }
 
+    /// The child is up: what was given beforehand is not needed any more.
+    pub(crate) fn forget(&mut self) {
+        self.answers.forget();
+    }
+
     /// What the handler said to the [`Prompt`] that it was asked last.
     pub(crate) fn answered(&mut self, answer: Option<Secret>) -> Move {
         let asked = self.asked.take().expect("an answer is one to a question");
@@ -208,7 +218,6 @@ impl Conversation {
 
     /// What was given beforehand for such a question.
     fn given(&self, question: Question, line: &str, is_alone: bool, text: &str) -> Option<Given> {
-        let constant = |text: &str| Secret::from(text.to_string());
         match question {
             Question::Password if self.answers.target.is_asked_in(line, is_alone) => {
                 let answer = self.answers.password.clone()?;
@@ -222,10 +231,8 @@ impl Conversation {
             Question::HostKey | Question::HostKeyAgain
                 if self.answers.accept_host_key && text.starts_with(NEW_HOST) =>
             {
-                Some(Given { answer: constant("yes"), what: "\"yes\"" })
+                Some(Given { answer: Secret::from("yes".to_string()), what: "\"yes\"" })
             }
-            // After login, when the stream is in use: nobody is to be kept waiting for it.
-            Question::KeyUpdate => Some(Given { answer: constant("no"), what: "\"no\"" }),
             _ => None,
         }
     }

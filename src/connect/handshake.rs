@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 
+use super::prompt::is_asked_again;
 use super::{Plan, failure};
 use crate::bootstrap::{self, RECEIVED, STARTED};
 use crate::text::{Tail, printable};
@@ -111,7 +112,7 @@ impl Handshake {
             if self.stage < Stage::Python && failure::has_logged_in(text.trim_end()) {
                 self.stage = Stage::Python;
             }
-            if !failure::is_chatter(text.trim_end()) {
+            if !failure::is_chatter(text.trim_end()) && !is_asked_again(text.trim_end()) {
                 self.stderr.push(&line);
                 shown.extend(line);
             }

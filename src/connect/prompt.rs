@@ -46,8 +46,6 @@ pub(crate) enum Question {
     HostKey,
     /// The answer to the question of the host key was neither yes nor no.
     HostKeyAgain,
-    /// Whether other keys of a known host are to be remembered, after login.
-    KeyUpdate,
     /// A token is to be touched: nothing to answer.
     Touch,
     /// Stars or white space, which a program shows in place of an answer.
@@ -78,8 +76,6 @@ pub(crate) fn understand(line: &str) -> Question {
         Question::HostKey
     } else if starts("Please type 'yes'") {
         Question::HostKeyAgain
-    } else if starts("Accept updated hostkeys? (yes/no)") {
-        Question::KeyUpdate
     } else if starts("Confirm user presence for key") {
         Question::Touch
     } else if asks_for_password(question) {
@@ -93,6 +89,12 @@ pub(crate) fn understand(line: &str) -> Question {
 pub(crate) fn is_whole(line: &str) -> bool {
     let end = line.ends_with(": ") || line.ends_with("? ");
     end && !matches!(understand(line), Question::Echo | Question::Touch | Question::Other)
+}
+
+/// Whether `line`, of stderr, is how ssh says that it is about to ask again. Who answers learns it from the
+/// question; and what it ends with when it asks no more says more.
+pub(crate) fn is_asked_again(line: &str) -> bool {
+    line == "Permission denied, please try again."
 }
 
 /// Who asks, where `line` says so: `user@host` of `user@host's password: `, and of `(user@host) Password: `,
@@ -183,7 +185,6 @@ mod tests {
             ("Are you sure you want to continue connecting (yes/no/[fingerprint])? ", HostKey),
             ("Please type 'yes' or 'no': ", HostKeyAgain),
             ("Please type 'yes', 'no' or the fingerprint: ", HostKeyAgain),
-            ("Accept updated hostkeys? (yes/no): ", KeyUpdate),
         ] {
             assert_eq!(understand(line), question, "{line}");
             assert!(is_whole(line), "{line}");

@@ -73,7 +73,6 @@ fn every_known_question_cut_at_every_byte_is_answered_once_and_at_its_end() {
         ("Enter passphrase for \"my key\": ", "correct horse\n"),
         (OLD_HOST_KEY, "yes\n"),
         (HOST_KEY, "yes\n"),
-        ("Accept updated hostkeys? (yes/no): ", "no\n"),
     ] {
         let bytes = question.as_bytes();
         for cut in 0..bytes.len() {
