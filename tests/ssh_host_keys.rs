@@ -238,24 +238,3 @@ fn the_keys_of_a_jump_host_and_of_what_is_behind_it_are_both_new() {
         router.shutdown().unwrap();
     });
 }
-
-#[test]
-fn more_keys_of_a_known_host_do_not_hold_the_stream_up() {
-    isolated(|| {
-        let dir = TempDir::new();
-        let more = dir.path().join("more");
-        let mut keygen = Command::new("ssh-keygen");
-        keygen.args(["-q", "-t", "ecdsa", "-N", "", "-f"]).arg(&more);
-        assert!(keygen.status().unwrap().success());
-        let sshd = Sshd::start_with(&format!("HostKey {}", more.display()));
-        // With a terminal ssh would ask, after login, whether to remember the other one.
-        let config = sshd.config_with("asking_config", "UpdateHostKeys ask");
-        let prompts = Prompts::default();
-        let router = asking(&prompts);
-        let before = fs::read_to_string(sshd.known_hosts()).unwrap();
-        works(&router, sshd.ssh().config_file(config).known_hosts(sshd.known_hosts()));
-        assert_eq!(fs::read_to_string(sshd.known_hosts()).unwrap(), before);
-        assert_eq!(prompts.asked(), []);
-        router.shutdown().unwrap();
-    });
-}

@@ -13,6 +13,10 @@ mod support;
 
 use support::{Log, Sshd, TempDir, fake_ssh, isolated};
 
+/// What `ssh -G` says, for a stand-in that is asked for it.
+const CONFIGURATION: &str =
+    "case \" $* \" in *' -G '*) echo 'user deploy'; echo 'hostname web1'; exit ;; esac\n";
+
 #[test]
 fn a_secret_is_in_no_argument_environment_log_error_or_debug() {
     isolated(|| {
@@ -21,9 +25,10 @@ fn a_secret_is_in_no_argument_environment_log_error_or_debug() {
         let shown = dir.path().join("shown");
         let body = format!(
             "tr '\\0' '\\n' < /proc/$$/cmdline >> '{0}'; tr '\\0' '\\n' < /proc/$$/environ >> '{0}'\n\
+             {CONFIGURATION}\
              ask \"deploy@web1's password: \" && ask \"Enter passphrase for key '/k': \"\n\
              ask 'Code: '; case $answer in bad*) say no; exit 255; esac\n\
-             say \"a line of ssh's own\"; logged_in; run",
+             logged_in; run",
             shown.display()
         );
         let ssh = fake_ssh(&dir, &body);
@@ -56,7 +61,7 @@ fn a_secret_is_in_no_argument_environment_log_error_or_debug() {
             seen += &format!("{record} {record:?}");
         }
         seen += &fs::read_to_string(shown).unwrap();
-        assert!(seen.contains("[secret]") && seen.contains("a line of ssh's own"), "{seen}");
+        assert!(seen.contains("[secret]") && seen.contains("-o\nLogLevel=VERBOSE"), "{seen}");
         assert!(!seen.contains(SECRET), "{seen}");
     });
 }
@@ -131,8 +136,7 @@ fn is_up(context: &Context) {
 fn asks(dir: &TempDir, question: &str) -> (Ssh, std::path::PathBuf) {
     let file = dir.path().join("answer");
     let body = format!(
-        "case \" $* \" in *' -G '*) echo 'user deploy'; echo 'hostname web1'; exit ;; esac\n\
-         ask \"{question}\"; printf %s \"$answer\" > '{}'\nlogged_in; run",
+        "{CONFIGURATION}ask \"{question}\"; printf %s \"$answer\" > '{}'\nlogged_in; run",
         file.display()
     );
     (Ssh::new("web1").ssh_path(fake_ssh(dir, &body)), file)
