@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use econtext::{
-    CallError, ConnectError, Context, Error, Event, Level, Local, LogRecord, Method, Pending,
-    Receiver, RemoteInfo, Router, Select, Sender, Value,
+    CallError, ConnectError, Context, Error, Event, HostKeys, Level, Local, LogRecord, Method,
+    Pending, Prompt, PromptKind, Receiver, RemoteInfo, Router, Select, Sender, Ssh, Value,
 };
 
 mod support;
@@ -83,6 +83,11 @@ fn the_other_names(method: impl Method, value: Value) -> econtext::Result<()> {
     let router = Router::builder()
         .log_level(Level::Info)
         .on_log(|record: &LogRecord| println!("{record}"))
+        .on_prompt(|prompt: &Prompt| match prompt.kind {
+            PromptKind::Password | PromptKind::Passphrase if prompt.attempt == 1 => None,
+            PromptKind::HostKey => Some("yes".into()),
+            _ => Some(format!("{} {}", prompt.context, prompt.text)),
+        })
         .max_message_bytes(1 << 20)
         .unidirectional(true)
         .shutdown_grace(Duration::from_secs(1))
@@ -93,6 +98,27 @@ fn the_other_names(method: impl Method, value: Value) -> econtext::Result<()> {
         .env("A", "b")
         .current_dir("/")
         .name("x");
+    let ssh = Ssh::new("web1")
+        .user("deploy")
+        .port(22)
+        .identity("~/.ssh/deploy")
+        .config_file("config")
+        .known_hosts("known_hosts")
+        .host_keys(HostKeys::Enforce)
+        .host_keys(HostKeys::AcceptNew)
+        .host_keys(HostKeys::Ignore)
+        .password("secret")
+        .passphrase("secret")
+        .compression(true)
+        .keepalive(Duration::from_secs(15), 3)
+        .connect_timeout(Duration::from_secs(30))
+        .control_path("socket")
+        .ssh_path("ssh")
+        .args(["-v"])
+        .python("python3")
+        .python_candidates(["python3"])
+        .name("x");
+    let _context: Context = router.start(ssh);
     let context: Context = router.connect(local)?;
     let started: Context = router.start(method);
     let (_id, _name): (u32, &str) = (context.id(), context.name());

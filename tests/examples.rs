@@ -277,7 +277,7 @@ fn demo_over_ssh() {
 
         // What `make static` builds, for which `make test` sees to it where there is a musl.
         let test = std::env::current_exe().unwrap();
-        let musl = format!("{}-unknown-linux-musl/release/examples/demo", std::env::consts::ARCH);
+        let musl = format!("{}-unknown-linux-musl/static/examples/demo", std::env::consts::ARCH);
         let path = test.ancestors().nth(3).unwrap().join(musl);
         if path.exists() {
             demonstrate(

@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const COUNT: u32 = 2;
 
 /// How the errors of a server that says nothing end.
-const GONE: &str = "not responding. (exit status 255)";
+const GONE: &str = "not responding.\" (exit status 255)";
 
 /// A context whose calls and channel wait while `stall` makes it stand still: each ends for this reason.
 /// Gives the remote process, which ends when its server notices.
@@ -30,7 +30,9 @@ fn everything_is_told(method: Ssh, stall: impl FnOnce(), reason: &str) -> Proces
     // The sender is held by a call that is never answered.
     let with_sender = context.call_async::<()>("operator:eq", (sender, 1)).unwrap();
     let mut select = Select::new();
-    calls.into_iter().for_each(|call| drop(select.add(call)));
+    for call in calls {
+        select.add(call);
+    }
 
     stall();
     let begin = Instant::now();

@@ -157,18 +157,21 @@ impl Handshake {
             }
             _ => None,
         };
-        // Where there is a reason, it has our own line in it.
-        let is_told = |line: &&str| known.is_some() && line.starts_with("econtext:");
-        let lines = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
+        let is_ours = known.is_some();
         let mut reason = cause.clone().or(known);
+        let mut is_sshs = false;
         if self.is_ssh && reason.is_none() {
-            let logged_in = self.stage >= Stage::Python;
-            if let Some(words) = failure::explain(&stderr, status, logged_in) {
-                stage = stage.max(words.stage);
+            if let Some(words) = failure::explain(&printed, status, self.stage) {
+                stage = words.stage;
                 again = words.retry.then_some(Again::Busy);
-                reason = Some(words.reason);
+                (reason, is_sshs) = (Some(words.reason), true);
             }
         }
+        // Where there is a reason, it has our own line in it, and what ssh says in the end adds nothing.
+        let is_told = |line: &&str| {
+            is_ours && line.starts_with("econtext:") || is_sshs && failure::is_epilogue(line)
+        };
+        let lines = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
         // What is left of a program whose beginning is missing is a syntax error, or ends early.
         let is_damaged = matches!(status, Some(ExitStatus::Code(1 | 94..=96)));
         if self.is_ssh && self.stage == Stage::Core && is_damaged {
@@ -198,7 +201,7 @@ impl Handshake {
         }
         // 255 is how ssh ends when it is not the remote command that did.
         if self.is_ssh && status == ExitStatus::Code(255) {
-            if let Some(words) = failure::explain(&printed, Some(status), true) {
+            if let Some(words) = failure::explain(&printed, Some(status), Stage::Connected) {
                 return format!("{} ({status})", words.reason);
             }
         }
