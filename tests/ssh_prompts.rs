@@ -126,7 +126,7 @@ fn a_question_that_nobody_answers_ends_the_start() {
         // Nothing at all: ssh does not ask.
         let error = failure(&router, sshd.ssh().user(user.name()));
         assert_eq!(error.stage, Stage::Login);
-        assert!(error.to_string().contains("publickey,password"), "{error}");
+        assert!(error.to_string().contains("Permission denied (password)"), "{error}");
         assert!(!error.to_string().contains("needs an answer"), "{error}");
         router.shutdown().unwrap();
 
@@ -224,10 +224,6 @@ fn a_password_that_has_expired_is_changed_by_the_handler() {
     });
 }
 
-/// What `ssh -G` says, for a stand-in that is asked for it.
-const CONFIGURATION: &str =
-    "case \" $* \" in *' -G '*) echo 'user deploy'; echo 'hostname web1'; exit ;; esac\n";
-
 #[test]
 fn several_questions_are_answered_in_turn() {
     isolated(|| {
@@ -237,7 +233,7 @@ fn several_questions_are_answered_in_turn() {
                     [ \"$answer\" = 1 ] || exit 8\n\
                     ask '(deploy@web1) Colour?' && [ \"$answer\" = 'light blue' ] || exit 7\n\
                     logged_in; run";
-        let ssh = fake_ssh(&dir, &format!("{CONFIGURATION}{body}"));
+        let ssh = fake_ssh(&dir, body);
         let prompts = Prompts::answering(["1", "light blue"]);
         let router = asking(&prompts);
         let context = router.connect(Ssh::new("web1").ssh_path(ssh).password("p")).unwrap();
@@ -255,10 +251,7 @@ fn an_answer_arrives_as_it_was_given_and_what_cannot_is_refused() {
         let dir = TempDir::new();
         let body = "ask \"deploy@web1's password: \" && printf %s \"$answer\" > \"$ANSWER\"\n\
                     logged_in; run";
-        let ssh = fake_ssh(
-            &dir,
-            &format!("ANSWER='{}'\n{CONFIGURATION}{body}", dir.path().join("it").display()),
-        );
+        let ssh = fake_ssh(&dir, &format!("ANSWER='{}'\n{body}", dir.path().join("it").display()));
         let router = Router::new().unwrap();
         // At a keyboard: interrupt, end of file, erase, kill, quote, stop, and a tab; the last is the
         // longest that ssh takes.
@@ -347,12 +340,12 @@ fn a_person_may_take_longer_than_a_start() {
             asked.send(()).unwrap();
             answers.recv().unwrap()
         };
-        let limit = Duration::from_secs(3);
+        let limit = Duration::from_secs(5);
         let router = Router::builder().on_prompt(handler).connect_timeout(limit).build().unwrap();
         let context = router.start(method);
         is_asked.recv().unwrap();
         // As long as a start may take passes after the question.
-        assert_eq!(failure(&router, hangs).reason, "no answer within 3s");
+        assert_eq!(failure(&router, hangs).reason, "no answer within 5s");
         answer.send(Some("sesame".into())).unwrap();
         uid(&context);
         router.shutdown().unwrap();

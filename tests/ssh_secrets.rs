@@ -13,10 +13,6 @@ mod support;
 
 use support::{Log, Sshd, TempDir, fake_ssh, isolated};
 
-/// What `ssh -G` says, for a stand-in that is asked for it.
-const CONFIGURATION: &str =
-    "case \" $* \" in *' -G '*) echo 'user deploy'; echo 'hostname web1'; exit ;; esac\n";
-
 #[test]
 fn a_secret_is_in_no_argument_environment_log_error_or_debug() {
     isolated(|| {
@@ -25,7 +21,6 @@ fn a_secret_is_in_no_argument_environment_log_error_or_debug() {
         let shown = dir.path().join("shown");
         let body = format!(
             "tr '\\0' '\\n' < /proc/$$/cmdline >> '{0}'; tr '\\0' '\\n' < /proc/$$/environ >> '{0}'\n\
-             {CONFIGURATION}\
              ask \"deploy@web1's password: \" && ask \"Enter passphrase for key '/k': \"\n\
              ask 'Code: '; case $answer in bad*) say no; exit 255; esac\n\
              logged_in; run",
@@ -135,10 +130,8 @@ fn is_up(context: &Context) {
 /// A stand-in that asks `question`, and writes the answer to a file.
 fn asks(dir: &TempDir, question: &str) -> (Ssh, std::path::PathBuf) {
     let file = dir.path().join("answer");
-    let body = format!(
-        "{CONFIGURATION}ask \"{question}\"; printf %s \"$answer\" > '{}'\nlogged_in; run",
-        file.display()
-    );
+    let body =
+        format!("ask \"{question}\"; printf %s \"$answer\" > '{}'\nlogged_in; run", file.display());
     (Ssh::new("web1").ssh_path(fake_ssh(dir, &body)), file)
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::{TempDir, script};
 
-/// Makes a shell script `ssh` that does `body`; returns its path. The body can use, beside its arguments:
+/// Makes a shell script `ssh` that does `body`; returns its path. Asked for its configuration (`-G`) it
+/// says that it will log in to `web1` as `deploy`. The body can use, beside its arguments:
 ///
 /// - `say LINE..`: prints lines on stderr, as ssh does its own;
 /// - `logged_in`: says what ssh says, at `LogLevel=VERBOSE`, when authentication is behind it;
@@ -16,7 +17,11 @@ pub fn fake_ssh(dir: &TempDir, body: &str) -> PathBuf {
     script(dir, "ssh", &format!("{HELPERS}\n{body}\n"))
 }
 
-const HELPERS: &str = r#"for command; do :; done
+const HELPERS: &str = r#"case " $* " in *' -G '*)
+    printf 'user deploy\nhostname web1\n'
+    exit
+esac
+for command; do :; done
 say() { printf '%s\r\n' "$@" >&2; }
 logged_in() { say 'Authenticated to web1 ([192.0.2.1]:22) using "publickey".'; }
 ask() {
