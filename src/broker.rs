@@ -1,10 +1,11 @@
 //! The broker: one thread, one `poll(2)` call, every descriptor.
 //!
-//! Invariant: only this thread polls, reads and closes a child's descriptors, and waits for its process.
+//! Invariant: only this thread polls, reads and closes a child's descriptors, and waits for its process; but a
+//! thread whose calls follow each other may read its child's stream itself (`lead`).
 //! Other threads write a stream under its lock while its queue is empty; else they queue, and wake this
 //! thread through a socket. A pass reads, then writes, then ends, so that a frame which arrives together
 //! with end-of-file is delivered. Without traffic the thread sleeps: a timeout is given to poll(2) only
-//! while a start, a shutdown or an end has a deadline.
+//! while a start, a shutdown or an end has a deadline, or a caller reads; and for keepalives.
 //!
 //! Not here: the life of one child (`link`), what frames mean (`master`), where they may go (`router`).
 
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::end::End;
@@ -50,7 +51,7 @@ pub(crate) struct Handle {
 }
 
 enum Command {
-    Add(Box<Link>),
+    Add(Arc<Mutex<Link>>),
     Write(u32),
     Look,
     Leave(u32),
@@ -76,10 +77,13 @@ impl Handle {
 
     /// Hands a started child over; to a broker that has ended: ends it here.
     pub(crate) fn add(&self, link: Link) -> Result<(), End> {
-        match self.command(Command::Add(Box::new(link))) {
-            Some(Command::Add(mut link)) => {
-                link.abandon();
-                link.peer().gone();
+        let peer = link.peer().clone();
+        let link = Arc::new(Mutex::new(link));
+        peer.lead.set(Arc::downgrade(&link));
+        match self.command(Command::Add(link)) {
+            Some(Command::Add(link)) => {
+                lock(&link).abandon();
+                peer.gone();
                 Err(End::Shutdown)
             }
             _ => Ok(()),
@@ -142,8 +146,8 @@ impl Handle {
             Err(poisoned) => poisoned.into_inner().take(),
         };
         for command in commands.into_iter().flatten() {
-            if let Command::Add(mut link) = command {
-                link.abandon();
+            if let Command::Add(link) = command {
+                lock(&link).abandon();
             }
         }
     }
@@ -172,7 +176,7 @@ pub(crate) fn run(handle: &Handle, waker: Waker, events: &dyn Events) {
 struct Broker<'a> {
     handle: &'a Handle,
     events: &'a dyn Events,
-    links: HashMap<u32, Box<Link>>,
+    links: HashMap<u32, Arc<Mutex<Link>>>,
     stopping: bool,
 }
 
@@ -180,26 +184,41 @@ struct Broker<'a> {
 impl Drop for Broker<'_> {
     fn drop(&mut self) {
         self.handle.refuse_all();
-        self.links.values_mut().for_each(|link| link.abandon());
+        for link in self.links.values() {
+            // A panic while it was held was this thread's own, or that of a caller who read.
+            link.lock().unwrap_or_else(PoisonError::into_inner).abandon();
+        }
         self.events.stopped();
     }
 }
 
+/// A link: also a caller who waits for an answer may read its stream.
+fn lock(link: &Mutex<Link>) -> MutexGuard<'_, Link> {
+    link.lock().expect("a link's lock is never held across a panic")
+}
+
 impl Broker<'_> {
+    fn link(&self, id: u32) -> Option<MutexGuard<'_, Link>> {
+        self.links.get(&id).map(|link| lock(link))
+    }
+
     fn pass(&mut self, waker: &Waker) {
         let events = self.events;
         let mut fds = vec![sys::pollfd(waker.0.as_fd(), libc::POLLIN)];
         let mut owners = Vec::with_capacity(self.links.len() * 4);
+        let now = Instant::now();
+        let mut wake_at: Option<Instant> = None;
         for (id, link) in &self.links {
-            for (role, fd) in link.wants().into_iter().enumerate() {
+            let link = lock(link);
+            let glance_at = link.peer().lead.glance_at(now);
+            for (role, fd) in link.wants(glance_at.is_none()).into_iter().enumerate() {
                 if let Some(fd) = fd {
                     fds.push(fd);
                     owners.push((*id, role));
                 }
             }
+            wake_at = [wake_at, glance_at, link.wake_at(now)].into_iter().flatten().min();
         }
-        let now = Instant::now();
-        let wake_at = self.links.values().filter_map(|link| link.wake_at(now)).min();
         let wait_ms =
             wake_at.map_or(-1, |wake_at| sys::wait_ms(wake_at.saturating_duration_since(now)));
         if let Err(error) = sys::poll(&mut fds, wait_ms) {
@@ -211,10 +230,10 @@ impl Broker<'_> {
         let ready = |fd: &libc::pollfd| fd.revents != 0;
         let mut exited = Vec::new();
         for ((id, role), fd) in owners.iter().zip(&fds[1..]).filter(|(_, fd)| ready(fd)) {
-            let Some(link) = self.links.get_mut(id) else { continue };
+            let Some(mut link) = self.link(*id) else { continue };
             match role {
                 0 => {
-                    if fd.revents & !libc::POLLOUT != 0 {
+                    if fd.revents & !libc::POLLOUT != 0 && !link.peer().lead.is_led() {
                         link.read_stream(events);
                     }
                     if fd.revents & libc::POLLOUT != 0 {
@@ -227,7 +246,7 @@ impl Broker<'_> {
             }
         }
         for id in exited {
-            if let Some(link) = self.links.get_mut(&id) {
+            if let Some(mut link) = self.link(id) {
                 link.look_for_exit(events);
             }
         }
@@ -242,37 +261,40 @@ impl Broker<'_> {
         handle.woken.store(false, Ordering::Release);
         for command in handle.take() {
             match command {
-                Command::Add(mut link) => {
+                Command::Add(link) => {
+                    let mut locked = lock(&link);
                     if self.stopping {
-                        link.leave(End::Shutdown);
+                        locked.leave(End::Shutdown);
                     }
-                    self.links.insert(link.peer().id(), link);
+                    let id = locked.peer().id();
+                    drop(locked);
+                    self.links.insert(id, link);
                 }
                 Command::Write(id) => {
-                    if let Some(link) = self.links.get_mut(&id) {
+                    if let Some(mut link) = self.link(id) {
                         link.wants_to_write();
                     }
                 }
                 // What this is for is looked at after each pass.
                 Command::Look => {}
                 Command::Leave(id) => {
-                    if let Some(link) = self.links.get_mut(&id) {
+                    if let Some(mut link) = self.link(id) {
                         link.leave(End::Lost("it was shut down".into()));
                     }
                 }
                 Command::Break(id, reason) => {
-                    if let Some(link) = self.links.get_mut(&id) {
+                    if let Some(mut link) = self.link(id) {
                         link.break_off(reason);
                     }
                 }
                 Command::Answer(id, attempt, answer) => {
-                    if let Some(link) = self.links.get_mut(&id) {
+                    if let Some(mut link) = self.link(id) {
                         link.answered(self.events, attempt, answer);
                     }
                 }
                 Command::Stop => {
                     self.stopping = true;
-                    self.links.values_mut().for_each(|link| link.leave(End::Shutdown));
+                    self.links.values().for_each(|link| lock(link).leave(End::Shutdown));
                 }
             }
         }
@@ -281,11 +303,11 @@ impl Broker<'_> {
     fn end_what_ended(&mut self) {
         let events = self.events;
         let now = Instant::now();
-        self.links.values_mut().for_each(|link| link.look(events, now));
-        let finished = self.links.iter().filter(|(_, link)| link.finished());
+        self.links.values().for_each(|link| lock(link).look(events, now));
+        let finished = self.links.iter().filter(|(_, link)| lock(link).finished());
         let finished: Vec<_> = finished.map(|(id, _)| *id).collect();
         for link in finished.iter().filter_map(|id| self.links.remove(id)) {
-            let peer = link.peer().clone();
+            let peer = lock(&link).peer().clone();
             // First its descriptors and secrets: who waits for its end is told that nothing is left.
             drop(link);
             peer.gone();

@@ -71,8 +71,19 @@ impl<T: FromValue> Pending<T> {
         self.wait(Limit::new(Some(timeout)))
     }
 
-    pub(crate) fn wait(&self, limit: Limit) -> Result<T> {
-        match self.mailbox.take(limit.deadline()) {
+    fn wait(&self, limit: Limit) -> Result<T> {
+        self.finish(self.mailbox.take(limit.deadline()), limit)
+    }
+
+    /// The same for a call that nothing was done beside: its thread may read the stream itself.
+    fn wait_reading(&self, limit: Limit) -> Result<T> {
+        let (master, peer) = (self.context.master(), self.context.peer());
+        let found = peer.lead.wait(&self.mailbox, limit.deadline(), &**master, &master.broker);
+        self.finish(found, limit)
+    }
+
+    fn finish(&self, found: std::result::Result<Item, Nothing>, limit: Limit) -> Result<T> {
+        match found {
             Ok(item) => self.convert(item),
             Err(Nothing::Ended(end)) => Err(end.error(self.context.name(), &self.what)),
             Err(Nothing::TimedOut) => Err(limit.error(format!("{}: {}", self.context, self.what))),
@@ -306,7 +317,7 @@ impl Call {
     /// Sends it and waits for the result; a timeout covers both.
     pub(crate) fn wait<T: FromValue>(self, timeout: Option<Duration>) -> Result<T> {
         let limit = Limit::new(timeout);
-        self.send(limit)?.wait(limit)
+        self.send(limit)?.wait_reading(limit)
     }
 
     /// Sends it. The end of the context shows in what is given back.

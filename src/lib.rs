@@ -16,6 +16,7 @@ mod end;
 mod error;
 mod helper;
 mod keepalive;
+mod lead;
 mod link;
 mod log;
 mod mac;

@@ -1,6 +1,7 @@
 //! One child: its stream, its stderr, its process, from its start to its end.
 //!
-//! Invariant: only the broker's thread is here. A start may take several attempts (a server that is too busy,
+//! Invariant: only the broker's thread is here, and under the link's lock a caller who reads the stream (`lead`).
+//! A start may take several attempts (a server that is too busy,
 //! a login script that ate what was sent), one process after the other; to everybody else it is one start with
 //! one deadline. Everybody who waits is told once, and only then.
 
@@ -197,13 +198,18 @@ impl Link {
                 return;
             }
             let Some(socket) = self.socket.clone() else { return };
-            match sys::read(socket.as_fd(), self.decoder.space()) {
+            let space = self.decoder.space();
+            let room = space.len();
+            match sys::read(socket.as_fd(), space) {
                 Ok(0) => return self.stream_ended(None),
                 Ok(count) => {
                     if let Err(cause) = self.received(count, events) {
                         return self.stream_ended(Some(cause));
                     }
                     self.pace.added(&self.peer.backlog, events.shown(), Instant::now());
+                    if count < room {
+                        return; // That was all that was there.
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if sys::is_end_of_stream(&error) => return self.stream_ended(None),
@@ -438,6 +444,11 @@ impl Link {
         }
     }
 
+    /// The stream, if a caller may read it in the broker's stead.
+    pub(crate) fn readable_socket(&self) -> Option<Arc<OwnedFd>> {
+        self.socket.clone().filter(|_| self.phase == Phase::Up && !self.pace.is_holding())
+    }
+
     fn readable(&self) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut fds = [sys::pollfd(socket.as_fd(), libc::POLLIN)];
@@ -589,9 +600,10 @@ impl Link {
     }
 
     /// What poll(2) is to look at: the stream, stderr, the terminal, the process.
-    pub(crate) fn wants(&self) -> [Option<libc::pollfd>; 4] {
+    /// `reads_stream`: nobody else reads the stream.
+    pub(crate) fn wants(&self, reads_stream: bool) -> [Option<libc::pollfd>; 4] {
         let reads = !self.pace.is_holding();
-        let events = if reads { libc::POLLIN } else { 0 };
+        let events = if reads && reads_stream { libc::POLLIN } else { 0 };
         let events = if self.writing { events | libc::POLLOUT } else { events };
         // poll(2) tells of the end of what is asked for nothing, too.
         let socket = self.socket.as_ref().filter(|_| events != 0);

@@ -9,6 +9,7 @@ use crate::backlog::Backlog;
 use crate::broker;
 use crate::channel::Tx;
 use crate::end::End;
+use crate::lead::Lead;
 use crate::pickle;
 use crate::router::{MASTER, SHUTDOWN};
 use crate::stream::{Outgoing, Patience, Refused, Sent};
@@ -19,6 +20,8 @@ pub(crate) struct Peer {
     id: u32,
     name: String,
     pub(crate) out: Outgoing,
+    /// Who reads its stream.
+    pub(crate) lead: Lead,
     broker: Arc<broker::Handle>,
     state: Mutex<State>,
     changed: Condvar,
@@ -44,6 +47,7 @@ impl Peer {
             id,
             name,
             out,
+            lead: Lead::default(),
             broker,
             state: Mutex::new(State::Starting),
             changed: Condvar::new(),
