@@ -63,7 +63,8 @@ pub(crate) fn is_chatter(line: &str) -> bool {
 /// Whether this line only says that it is over: once there is a reason, it says nothing more.
 pub(crate) fn is_epilogue(line: &str) -> bool {
     let line = line.trim();
-    ENDINGS.iter().any(|rule| rule.fits(line)) || is_usage(line)
+    let is_ending = ENDINGS.iter().any(|rule| rule.fits(line)) || is_usage(line);
+    is_ending || EXCHANGE.iter().any(|pattern| fits(pattern, line))
 }
 
 /// What is not to be judged.
@@ -82,6 +83,9 @@ fn is_noise(line: &str) -> bool {
 fn is_usage(line: &str) -> bool {
     line.starts_with("[-") && line.ends_with(']')
 }
+
+/// The exchange of the first words, before 7.9 and from then on.
+const EXCHANGE: [&str; 2] = ["ssh_exchange_identification: *", "kex_exchange_identification: *"];
 
 /// What a line means, before it is put together.
 struct Found {
@@ -120,6 +124,7 @@ fn before_login(lines: &[&str]) -> Option<Found> {
     let mut ending: Option<Found> = None;
     // What is printed before the server's first words is by what carries them.
     let mut is_carriers = false;
+    let mut is_proxied = false;
     for (at, line) in lines.iter().enumerate().rev() {
         let known = denied(line, &lines[..at])
             .or_else(|| host_key(line, &lines[..at]))
@@ -132,8 +137,11 @@ fn before_login(lines: &[&str]) -> Option<Found> {
         if let Some(rule) = ENDINGS.iter().find(|rule| rule.fits(line)) {
             // The first of them says most: "Connection closed by .." is the same for all.
             let found = rule.found(line);
-            ending = Some(if is_carriers { found.on_the_way() } else { found });
-            is_carriers |= line.contains("_exchange_identification: ");
+            let is_exchange = EXCHANGE.iter().any(|pattern| fits(pattern, line));
+            is_proxied |= line.contains(" UNKNOWN port ");
+            let is_on_the_way = is_carriers || is_exchange && is_proxied;
+            ending = Some(if is_on_the_way { found.on_the_way() } else { found });
+            is_carriers |= is_exchange;
         } else if is_carriers {
             let said = format!("it failed: \"{line}\"");
             let found = Found { stage: Stage::Connect, said, advice: String::new(), retry: false };

@@ -145,8 +145,7 @@ impl Handshake {
         cause: Option<String>,
         status: Option<ExitStatus>,
     ) -> Failure {
-        let stderr = self.stderr.text();
-        let printed = [self.noise.text(), stderr.clone()];
+        let printed = [self.noise.text(), self.stderr.text()];
         let printed = printed.iter().filter(|text| !text.is_empty()).map(String::as_str);
         let printed = printed.collect::<Vec<_>>().join("\n");
         let mut stage = self.stage;
@@ -158,7 +157,7 @@ impl Handshake {
             _ => None,
         };
         let is_ours = known.is_some();
-        let mut reason = cause.clone().or(known);
+        let mut reason = cause.or(known);
         let mut is_sshs = false;
         if self.is_ssh && reason.is_none() {
             if let Some(words) = failure::explain(&printed, status, self.stage) {
