@@ -2,10 +2,13 @@
 # make demo   starts a local context and shows what it can do; HOST=user@host: the same there, over ssh
 # make test   all that this machine can run; ends with what it left out, and why
 # make lint   rustfmt, clippy, rustdoc, and builds for other systems and with the oldest Rust
+# make bench  this library, Mitogen, execnet and the plain tools on the same work: a table, and JSON lines in
+#             target/bench.jsonl. Fetches the two from PyPI once. QUICK=1: a small part, and fetches nothing;
+#             ONLY='start calls bulk fleet memory': some of its sections
 # make static the demo as one static binary for any Linux (musl), its size and what ldd says; HOST as above
 # make size   bytes of what a child is sent; lines and unsafe blocks of what sends it
 
-.PHONY: all demo lint size static test
+.PHONY: all bench demo lint size static test
 
 all: lint test
 
@@ -23,6 +26,9 @@ lint:
 
 test:
 	@.ci/test
+
+bench:
+	cargo bench --bench peers -- $(if $(QUICK),quick) $(ONLY)
 
 size:
 	@.ci/size

@@ -316,20 +316,6 @@ fn hosts() {
 }
 
 #[test]
-fn measure() {
-    isolated(|| {
-        let found = succeed(example("measure").arg(&any().path).arg("quick"));
-        assert!(found.len() > 10, "{found:?}");
-        for line in &found {
-            let (what, figure) = line.split_at(55);
-            let figure = figure.trim().trim_end_matches(" ms");
-            let is_figure = figure.parse::<f64>().is_ok_and(|figure| figure > 0.0);
-            assert!(is_figure && !what.trim().is_empty(), "{line}");
-        }
-    });
-}
-
-#[test]
 fn each_example_has_a_test() {
     let own = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples.rs"));
     let own = own.unwrap();

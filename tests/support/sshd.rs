@@ -94,8 +94,7 @@ impl Sshd {
     /// As [`Sshd::start_with`], where `prefix` is a command that becomes the server, in surroundings that
     /// it has made for it.
     pub fn start_under<S: AsRef<OsStr>>(prefix: &[S], config: &str) -> Sshd {
-        const PATHS: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/lib/ssh/sshd"];
-        let Some(program) = PATHS.into_iter().find(|path| Path::new(path).exists()) else {
+        let Some(program) = program() else {
             skip("ssh", "there is no OpenSSH server");
         };
         if is_root() {
@@ -123,6 +122,11 @@ impl Sshd {
             }
         }
         panic!("the ssh server does not start; it printed:\n{last}");
+    }
+
+    /// Whether one can be started here.
+    pub fn is_here() -> bool {
+        program().is_some()
     }
 
     /// Its port, at 127.0.0.1.
@@ -242,6 +246,12 @@ impl Drop for Sshd {
             eprintln!("the ssh server printed:\n{}", self.log());
         }
     }
+}
+
+/// OpenSSH's server, which is not in the `PATH` of ordinary users.
+fn program() -> Option<&'static str> {
+    const PATHS: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/lib/ssh/sshd"];
+    PATHS.into_iter().find(|path| Path::new(path).exists())
 }
 
 /// Starts a server and waits until it listens; fails with what it printed before it ended.

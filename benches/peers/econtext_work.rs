@@ -1,0 +1,158 @@
+//! This library as a contender.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use econtext::{Context, Local, Pending, Router, Sender, Ssh};
+
+use crate::work::{Answer, check, count, random, serve};
+
+/// Answers commands until stdin ends. `python` is the interpreter of the children.
+pub fn run(python: &str) -> ExitCode {
+    let router = match Router::new() {
+        Ok(router) => router,
+        Err(error) => {
+            println!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    router.modules().source("bulk", include_str!("bulk.py"));
+    router.modules().source("econtext_stream", include_str!("econtext_stream.py"));
+    let mut work = Work { router, python, contexts: vec![], block: vec![] };
+    serve(|name, words| work.command(name, words))
+}
+
+struct Work<'a> {
+    router: Router,
+    python: &'a str,
+    contexts: Vec<Context>,
+    block: Vec<u8>,
+}
+
+impl Work<'_> {
+    fn command(&mut self, name: &str, words: &[&str]) -> Answer {
+        if name == "start" {
+            return self.start(words);
+        }
+        if name == "fleet" {
+            return self.fleet(count(words, 0)?);
+        }
+        if name == "close" {
+            let context = self.contexts.pop().ok_or("there is no context")?;
+            let begin = Instant::now();
+            context.shutdown()?;
+            return Ok(vec![begin.elapsed().as_secs_f64()]);
+        }
+        let context = self.contexts.last().ok_or("there is no context")?;
+        if self.block.is_empty() && matches!(name, "up" | "down" | "channel_up" | "channel_down") {
+            self.block = random(4 << 20)?;
+            context.call::<()>("bulk:give", ())?;
+            context.call::<()>("econtext_stream:open_receiver", ())?;
+        }
+        match name {
+            "channel_up" => return channel_up(context, &self.block, count(words, 0)?),
+            "channel_down" => return channel_down(&self.router, context, count(words, 0)?),
+            "stream" => return channel_up(context, &random(count(words, 1)?)?, count(words, 0)?),
+            _ => {}
+        }
+        let begin = Instant::now();
+        match name {
+            "module" => {
+                context.call::<usize>("bulk:take", (b"",))?;
+            }
+            "calls" => {
+                for _ in 0..count(words, 0)? {
+                    context.call::<u32>("os:getpid", ())?;
+                }
+            }
+            "queued" => {
+                let call = |_| context.call_async::<u32>("os:getpid", ());
+                get((0..count(words, 0)?).map(call))?;
+            }
+            "up" => {
+                for _ in 0..count(words, 0)? {
+                    let taken = context.call::<usize>("bulk:take", (self.block.as_slice(),))?;
+                    check(taken, self.block.len())?;
+                }
+            }
+            "down" => {
+                for _ in 0..count(words, 0)? {
+                    let block = context.call::<Vec<u8>>("bulk:give", ())?;
+                    check(block.len(), self.block.len())?;
+                }
+            }
+            "send" => {
+                let block = random(count(words, 1)?)?;
+                let call = |_| context.call_async::<usize>("bulk:take", (block.as_slice(),));
+                get((0..count(words, 0)?).map(call))?;
+            }
+            _ => return Err(format!("cannot: {name}").into()),
+        }
+        Ok(vec![begin.elapsed().as_secs_f64()])
+    }
+
+    /// The start and the first call, which travel together.
+    fn start(&mut self, place: &[&str]) -> Answer {
+        let begin = Instant::now();
+        let context = match place {
+            ["local"] => self.router.start(Local::new().python(self.python)),
+            ["ssh", config, port, shared @ ..] => {
+                let mut ssh = Ssh::new("127.0.0.1").config_file(config).port(port.parse()?);
+                if let [socket] = shared {
+                    ssh = ssh.control_path(socket);
+                }
+                self.router.start(ssh.python(self.python))
+            }
+            _ => return Err(format!("cannot: start {}", place.join(" ")).into()),
+        };
+        let pid = context.call::<u32>("os:getpid", ())?;
+        let took = begin.elapsed();
+        self.contexts.push(context);
+        Ok(vec![took.as_secs_f64(), f64::from(pid)])
+    }
+
+    fn fleet(&mut self, count: usize) -> Answer {
+        let begin = Instant::now();
+        let start = |_| self.router.start(Local::new().python(self.python));
+        let contexts: Vec<Context> = (0..count).map(start).collect();
+        get(contexts.iter().map(|context| context.call_async::<u32>("os:getpid", ())))?;
+        let took = begin.elapsed();
+        self.contexts.extend(contexts);
+        Ok(vec![took.as_secs_f64()])
+    }
+}
+
+/// Items of a channel whose receiver is in the child.
+fn channel_up(context: &Context, block: &[u8], count: usize) -> Answer {
+    let sender: Sender<&[u8]> = context.call("econtext_stream:open_receiver", ())?;
+    let begin = Instant::now();
+    let total = context.call_async::<usize>("econtext_stream:total", ())?;
+    for _ in 0..count {
+        sender.send(block)?;
+    }
+    drop(sender);
+    check(total.get()?, count * block.len())?;
+    Ok(vec![begin.elapsed().as_secs_f64()])
+}
+
+/// Items of a channel whose receiver is here.
+fn channel_down(router: &Router, context: &Context, count: usize) -> Answer {
+    let (sender, items) = router.channel::<Vec<u8>>();
+    let begin = Instant::now();
+    let flood = context.call_async::<()>("econtext_stream:flood", (sender, count))?;
+    let mut total = 0;
+    for item in &items {
+        total += item?.len();
+    }
+    flood.get()?;
+    check(total, count * (4 << 20))?;
+    Ok(vec![begin.elapsed().as_secs_f64()])
+}
+
+/// Issues all calls, then waits for each answer.
+fn get<T: econtext::FromValue>(
+    calls: impl Iterator<Item = econtext::Result<Pending<T>>>,
+) -> econtext::Result<()> {
+    let waiting = calls.collect::<econtext::Result<Vec<_>>>()?;
+    waiting.into_iter().try_for_each(|pending| pending.get().map(drop))
+}
