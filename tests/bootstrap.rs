@@ -103,6 +103,30 @@ fn the_name_and_the_executable_are_those_of_python_itself_too() {
     });
 }
 
+/// What one Python has compiled means nothing to another.
+#[test]
+fn an_interpreter_that_takes_another_for_itself_becomes_that_one() {
+    isolated(|| {
+        let router = Router::new().unwrap();
+        let is_cpython = |python: &&Python| python.name.starts_with("python3");
+        let other = interpreters().iter().rfind(is_cpython).expect("a Python 3");
+        for_each_python(|python| {
+            let dir = TempDir::new();
+            let lie = format!("import sys\nsys.executable = {:?}\n", other.path);
+            dir.file("sitecustomize.py", lie);
+            let local = Local::new().python(&python.path).env("PYTHONPATH", dir.path());
+            let local = local.env("PYTHONDONTWRITEBYTECODE", "1");
+            let context = router.connect(local).unwrap();
+            let info = context.info().unwrap();
+            let (major, minor) = other.version;
+            assert!(info.version.starts_with(&format!("{major}.{minor}.")), "{info:?}");
+            assert_eq!(info.executable, other.path);
+            assert_eq!(context.call::<u32>("os:getpid", ()).unwrap(), info.pid);
+            context.shutdown().unwrap();
+        });
+    });
+}
+
 #[test]
 fn a_virtual_environment_stays_one() {
     isolated(|| {

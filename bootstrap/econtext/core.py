@@ -10,7 +10,6 @@ The common subset of Python 2.7 and 3.6 onward; differences are found by testing
 """
 from __future__ import absolute_import
 import sys
-sys.path[:] = [entry for entry in sys.path if entry]  # '' first: a file in the working directory is no module
 __name__ = 'econtext.core'  # was __main__; classes take their __module__ from it
 
 import errno, fcntl, itertools, os, select, time, zlib
@@ -894,16 +893,15 @@ def broker():
         os._exit(1)
 
 
-def main(fd_in, fd_out, fd_core, first_stage, executable):
-    """Become a context: `fd_in` and `fd_out` are the stream, `fd_core` a pipe with this file, compressed."""
-    global router, importer, core_source, gifts, empty, FileIO
+def main(fd_in, fd_out, first_stage, executable):
+    """Become a context: `fd_in` and `fd_out` are the stream. The first stage has set `core_source`, this file
+    compressed."""
+    global router, importer, gifts, empty, FileIO
     sys.executable, sys.dont_write_bytecode = executable, True
     null = os.open(os.devnull, os.O_RDWR)
     while null < 3:
         null = os.dup(null)
     os.close(null)
-    core_source = b''.join(iter(lambda: os.read(fd_core, LARGE), b''))
-    os.close(fd_core)
     os.waitpid(first_stage, 0)
     from _io import FileIO
     text(b'')  # finds the codec: to look for it later may import, which the broker thread must not
