@@ -390,10 +390,15 @@ impl Link {
                     self.has_stalled = true;
                     self.cause = Some("Python waits for the rest of the core".into());
                 } else {
-                    let mut cause = format!("no answer within {:?}", self.start.connect_timeout);
-                    if self.start.plan.is_ssh() && self.handshake.stage() == Stage::Python {
-                        cause += ": does a login script wait, or read standard input?";
-                    }
+                    let within = format!("within {:?}", self.start.connect_timeout);
+                    let mut cause = match self.handshake.stage() {
+                        // ssh does not say how far it has come, up to this.
+                        Stage::Connect => format!("not logged in {within}"),
+                        Stage::Python if self.start.plan.is_ssh() => format!(
+                            "no answer {within}: does a login script wait, or read standard input?"
+                        ),
+                        _ => format!("no answer {within}"),
+                    };
                     if let Err(error) = self.decoder.finish() {
                         cause += &format!("; {error}");
                     }

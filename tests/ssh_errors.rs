@@ -144,7 +144,7 @@ fn a_host_or_a_server_that_does_not_answer() {
              during banner exchange\"; does an ssh server listen there? (exit status 255)"
         );
         let router = Router::builder().connect_timeout(limit).build().unwrap();
-        assert_eq!(fails(&router, method), "connecting: no answer within 2s");
+        assert_eq!(fails(&router, method), "connecting: not logged in within 2s");
         router.shutdown().unwrap();
     });
 }
@@ -193,7 +193,7 @@ fn a_login_that_takes_for_ever() {
         // ssh does not say how far it is before it is let in.
         assert_eq!(
             error_of(sshd.ssh().connect_timeout(Duration::from_secs(3))),
-            "connecting: no answer within 3s"
+            "connecting: not logged in within 3s"
         );
     });
 }

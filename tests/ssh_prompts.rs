@@ -345,7 +345,7 @@ fn a_person_may_take_longer_than_a_start() {
         let context = router.start(method);
         is_asked.recv().unwrap();
         // As long as a start may take passes after the question.
-        assert_eq!(failure(&router, hangs).reason, "no answer within 5s");
+        assert_eq!(failure(&router, hangs).reason, "not logged in within 5s");
         answer.send(Some("sesame".into())).unwrap();
         uid(&context);
         router.shutdown().unwrap();

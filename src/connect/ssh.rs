@@ -41,7 +41,7 @@ pub struct Ssh {
 }
 
 /// What to do about a host key that is not known yet; ssh_config(5), `StrictHostKeyChecking`. A key that is
-/// known to be another one is refused by the first two.
+/// known to be another one is refused by the first two. A jump host's key is checked as the configuration says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostKeys {
