@@ -28,6 +28,7 @@ mod pickle;
 mod router;
 mod secret;
 mod select;
+mod start;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backlog::Pace;
-use crate::bootstrap;
 use crate::broker::Events;
-use crate::connect::{Again, Carrier, Conversation, Handshake, Move, Plan, Terminal};
+use crate::connect::{Again, Carrier, Handshake, Move, Terminal};
 use crate::dialogue::Dialogue;
 use crate::end::End;
 use crate::keepalive::Keepalive;
 use crate::log::Level;
 use crate::peer::Peer;
 use crate::secret::Secret;
+use crate::start::Start;
 use crate::wire::Decoder;
 use crate::{ConnectError, ExitStatus, Stage, sys};
 
@@ -32,26 +32,11 @@ const TERM_TO_KILL: Duration = Duration::from_millis(250);
 const KILL_TO_GIVE_UP: Duration = Duration::from_secs(5);
 /// How much is read from one child before the others have their turn.
 const READS_PER_PASS: usize = 16;
-/// An interpreter that is there and has not its 9 kB after so long waits for bytes that a login script ate.
-const CORE_STALLS: Duration = Duration::from_secs(5);
-/// How often a busy server is asked.
-const ATTEMPTS: u32 = 8;
-/// The pause after the first refusal; it doubles each time, ..
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// .. up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Newlines for login scripts that read: more than one that asks something takes.
-const PADDING_BYTES: usize = 16 << 10;
-
 /// One child, as the broker sees it.
 pub(crate) struct Link {
     peer: Arc<Peer>,
     start: Start,
-    /// When the start has to be done, over all attempts.
-    start_by: Option<Instant>,
-    attempt: u32,
-    /// This attempt waits for the marker, behind padding.
-    is_padded: bool,
+    grace: Duration,
     process: sys::Process,
     socket: Option<Arc<OwnedFd>>,
     stderr: Option<OwnedFd>,
@@ -90,15 +75,6 @@ enum Phase {
     Killed,
 }
 
-/// What a start is made of, and its limits.
-pub(crate) struct Start {
-    pub(crate) plan: Plan,
-    /// What `ps` is to show.
-    pub(crate) process_name: String,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) grace: Duration,
-}
-
 /// The first attempt's process, and the stream to it.
 pub(crate) struct Parts {
     pub(crate) peer: Arc<Peer>,
@@ -109,33 +85,23 @@ pub(crate) struct Parts {
     pub(crate) decoder: Decoder,
 }
 
-impl Start {
-    fn dialogue(&self, peer: &Peer, terminal: Option<Terminal>) -> Option<Dialogue> {
-        let answers = self.plan.answers.clone();
-        terminal.map(|it| Dialogue::new(it, Conversation::new(peer.name(), answers)))
-    }
-}
-
 impl Link {
-    pub(crate) fn new(parts: Parts, start: Start) -> Link {
+    pub(crate) fn new(parts: Parts, start: Start, grace: Duration) -> Link {
         let now = Instant::now();
-        let start_by = now.checked_add(start.connect_timeout);
-        let keepalive = start.plan.keepalive;
+        let keepalive = start.plan().keepalive;
         Link {
-            dialogue: start.dialogue(&parts.peer, parts.terminal),
+            dialogue: start.dialogue(parts.peer.name(), parts.terminal),
             keepalive: keepalive.map(|(interval, count)| Keepalive::new(interval, count, now)),
-            handshake: Handshake::new(&start.plan),
+            handshake: start.handshake(),
+            deadline: start.deadline(),
             peer: parts.peer,
             start,
-            start_by,
-            attempt: 1,
-            is_padded: false,
+            grace,
             process: parts.process,
             socket: Some(parts.socket),
             stderr: Some(parts.stderr),
             decoder: parts.decoder,
             phase: Phase::Starting,
-            deadline: start_by,
             writing: true,
             pace: Pace::default(),
             cause: None,
@@ -159,13 +125,14 @@ impl Link {
 
     /// The prompt handler has answered a question of this attempt.
     pub(crate) fn answered(&mut self, events: &dyn Events, attempt: u32, answer: Option<Secret>) {
-        let Some(dialogue) = self.dialogue.as_mut().filter(|_| attempt == self.attempt) else {
+        let Some(dialogue) = self.dialogue.as_mut().filter(|_| attempt == self.start.attempt())
+        else {
             return;
         };
         if let Some((next, took)) = dialogue.answered(answer, Instant::now()) {
             if self.phase == Phase::Starting {
-                self.start_by = self.start_by.and_then(|start_by| start_by.checked_add(took));
-                self.deadline = self.start_by;
+                self.start.extend(took);
+                self.deadline = self.start.deadline();
             }
             self.act(events, next);
         }
@@ -178,7 +145,7 @@ impl Link {
                 if self.phase == Phase::Starting {
                     self.deadline = None; // Until there is an answer.
                 }
-                events.asked(&self.peer, self.attempt, prompt);
+                events.asked(&self.peer, self.start.attempt(), prompt);
             }
             Move::Fail(stage, reason) => {
                 self.handshake.reached(stage);
@@ -244,23 +211,23 @@ impl Link {
 
     /// The interpreter is there, and reads.
     fn python_started(&mut self) {
-        if self.is_padded {
+        if self.start.is_padded() {
             self.peer.out.release();
             self.writing = true;
-        } else if self.start.plan.is_ssh() && self.phase == Phase::Starting {
-            let stalls_at = Instant::now() + CORE_STALLS;
-            self.deadline = self.start_by.map(|start_by| start_by.min(stalls_at));
+        }
+        if self.phase == Phase::Starting {
+            self.deadline = self.start.core_deadline();
         }
     }
 
     fn connected(&mut self, events: &dyn Events) {
         self.handshake.connected();
-        self.start.plan.answers.forget();
+        self.start.done();
         self.dialogue.iter_mut().for_each(Dialogue::forget_secrets);
         if self.phase == Phase::Starting {
             (self.phase, self.deadline) = (Phase::Up, None);
         }
-        if self.is_padded {
+        if self.start.is_padded() {
             let note = "a login script reads standard input: connected by a second attempt, which \
                         waited for the script to end";
             events.note(&self.peer, Level::Warning, note.into());
@@ -356,7 +323,7 @@ impl Link {
                 self.peer.send_shutdown();
                 self.writing = true;
                 (self.phase, self.deadline) =
-                    (Phase::Leaving, Instant::now().checked_add(self.start.grace));
+                    (Phase::Leaving, Instant::now().checked_add(self.grace));
             }
             Phase::Leaving => {}
             Phase::LastWords | Phase::Terminated | Phase::Killed => {
@@ -386,23 +353,15 @@ impl Link {
     pub(crate) fn expire(&mut self, now: Instant) {
         match self.phase {
             Phase::Starting => {
-                if self.start_by.is_some_and(|start_by| now < start_by) {
-                    self.has_stalled = true;
-                    self.cause = Some("Python waits for the rest of the core".into());
-                } else {
-                    let within = format!("within {:?}", self.start.connect_timeout);
-                    let mut cause = match self.handshake.stage() {
-                        // ssh does not say how far it has come, up to this.
-                        Stage::Connect => format!("not logged in {within}"),
-                        Stage::Python if self.start.plan.is_ssh() => format!(
-                            "no answer {within}: does a login script wait, or read standard input?"
-                        ),
-                        _ => format!("no answer {within}"),
-                    };
+                if self.start.is_over(now) {
+                    let mut cause = self.start.timed_out(self.handshake.stage());
                     if let Err(error) = self.decoder.finish() {
                         cause += &format!("; {error}");
                     }
                     self.cause = Some(cause);
+                } else {
+                    self.has_stalled = true;
+                    self.cause = Some("Python waits for the rest of the core".into());
                 }
                 self.close_stream();
                 self.terminate();
@@ -475,79 +434,46 @@ impl Link {
                 let failed =
                     self.handshake.failure(self.peer.name(), self.cause.clone(), self.exit);
                 let again = if self.has_stalled { Some(Again::Eaten) } else { failed.again };
-                if let Some(pause) = again.and_then(|again| self.pause_before(again)) {
+                let next = again.and_then(|again| Some((again, self.start.pause_before(again)?)));
+                if let Some((again, pause)) = next {
                     if self.exit.is_some() {
                         let reason = &failed.error.reason;
                         let note = format!("{reason}: another attempt in {pause:.1?}");
                         events.note(&self.peer, Level::Debug, note);
-                        self.is_padded = again == Some(Again::Eaten);
+                        self.start.next_attempt(again);
                         (self.phase, self.deadline) =
                             (Phase::Between, Some(Instant::now() + pause));
                     } // Else when the process is gone.
                     return;
                 }
-                End::Failed(Arc::new(self.with_attempts(failed.error)))
+                End::Failed(Arc::new(self.start.describe(failed.error)))
             }
         };
         self.told = true;
         events.ended(&self.peer, end);
     }
 
-    /// How long to wait before the next attempt, if there is to be one.
-    fn pause_before(&self, again: Again) -> Option<Duration> {
-        let pause = match again {
-            Again::Eaten if self.is_padded => return None,
-            Again::Eaten => Duration::ZERO,
-            Again::Busy if self.attempt >= ATTEMPTS => return None,
-            Again::Busy => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << (self.attempt - 1)).min(LONGEST_PAUSE);
-                // Half as much to half as much more, so that many that were refused at once do not come
-                // back at once.
-                let mut dice = [128];
-                let _ = sys::entropy(&mut dice);
-                pause.mul_f64(0.5 + f64::from(dice[0]) / 255.0)
-            }
-        };
-        let in_time = self.start_by.is_none_or(|start_by| Instant::now() + pause < start_by);
-        in_time.then_some(pause)
-    }
-
-    /// Says of a start that several attempts were made.
-    fn with_attempts(&self, mut error: ConnectError) -> ConnectError {
-        if self.is_padded {
-            error.reason += "; the second attempt, since a login script seems to have read what the \
-                             first one sent";
-        } else if self.attempt > 1 {
-            error.reason += &format!("; after {} attempts", self.attempt);
-        }
-        error
-    }
-
     fn try_again(&mut self) {
-        let plan = &self.start.plan;
-        let launch = if self.is_padded { bootstrap::launch_padded } else { bootstrap::launch };
-        let argv = launch(&plan.python, &self.start.process_name).argv;
-        let carrier = match plan.spawn(&argv) {
+        let launch = self.start.launch();
+        let carrier = match self.start.spawn(&launch) {
             Ok(carrier) => carrier,
             Err(reason) => {
                 let (stage, printed) = (Stage::Spawn, String::new());
                 let context = self.peer.name().into();
                 let error = ConnectError { context, stage, reason, printed, status: None };
-                self.end = Some(End::Failed(Arc::new(self.with_attempts(error))));
+                self.end = Some(End::Failed(Arc::new(self.start.describe(error))));
                 (self.phase, self.deadline) = (Phase::Killed, None);
                 return;
             }
         };
         let Carrier { process, stream, stderr, terminal } = carrier;
         let socket = Arc::new(stream);
-        let padding = self.is_padded.then(|| vec![b'\n'; PADDING_BYTES]);
-        self.peer.out.restart(socket.clone(), padding);
-        self.attempt += 1;
-        self.handshake = Handshake::new(&self.start.plan);
-        self.dialogue = self.start.dialogue(&self.peer, terminal);
+        self.peer.out.restart(socket.clone(), self.start.padding());
+        self.handshake = self.start.handshake();
+        self.dialogue = self.start.dialogue(self.peer.name(), terminal);
         (self.process, self.socket, self.stderr) = (process, Some(socket), Some(stderr));
-        (self.phase, self.deadline, self.writing) = (Phase::Starting, self.start_by, true);
-        (self.cause, self.has_stalled, self.exit) = (None, false, None);
+        (self.phase, self.deadline) = (Phase::Starting, self.start.deadline());
+        (self.cause, self.has_stalled, self.exit, self.writing) = (None, false, None, true);
     }
 
     fn why_lost(&mut self) -> String {

@@ -15,7 +15,7 @@ use crate::channel::{ChannelTarget, Credit, Tx};
 use crate::connect::{Carrier, Method, Plan};
 use crate::end::End;
 use crate::helper::{Entry, Helper, Prompter, Sink};
-use crate::link::{Link, Parts, Start};
+use crate::link::{Link, Parts};
 use crate::log::{self, Level, LogRecord};
 use crate::mac::Key;
 use crate::mailbox::Item;
@@ -23,6 +23,7 @@ use crate::modules::Modules;
 use crate::peer::{Peer, RemoteInfo};
 use crate::pickle;
 use crate::router::{FORWARD_LOG, GET_MODULE, MASTER, PING, Routes, Verdict};
+use crate::start::Start;
 use crate::stream::{Outgoing, Patience};
 use crate::wire::{self, Decoder, Frame, Header, Sealer};
 use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, Sender, Stage, Value, sys};
@@ -388,18 +389,18 @@ impl Master {
             End::Failed(Arc::new(error))
         };
         let key = Key::random().map_err(|error| fail(format!("making its key: {error}")))?;
-        let process_name = process_name();
-        let launch = bootstrap::launch(&plan.python, &process_name);
-        let Carrier { process, stream, stderr, terminal } =
-            plan.spawn(&launch.argv).map_err(fail)?;
+        let settings = &self.settings;
+        let timeout = plan.connect_timeout.unwrap_or(settings.connect_timeout);
+        let start = Start::new(plan, process_name(), timeout);
+        let launch = start.launch();
+        let Carrier { process, stream, stderr, terminal } = start.spawn(&launch).map_err(fail)?;
 
         let socket = Arc::new(stream);
-        let settings = &self.settings;
         let protect = settings.protect_bytes as usize;
         let sealer = Sealer::new(&key.derive(b"down"), protect);
         let max_message_bytes = settings.max_message_bytes;
-        let out = Outgoing::new(socket.clone(), sealer, max_message_bytes, plan.is_ssh());
-        let name = plan.full_name(process.pid);
+        let out = Outgoing::new(socket.clone(), sealer, max_message_bytes, start.plan().is_ssh());
+        let name = start.plan().full_name(process.pid);
         let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
         self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
 
@@ -421,9 +422,7 @@ impl Master {
         peer.send_preamble(flight);
         let decoder = Decoder::new(&key.derive(b"up"), protect, max_message_bytes);
         let parts = Parts { peer: peer.clone(), process, socket, stderr, terminal, decoder };
-        let connect_timeout = plan.connect_timeout.unwrap_or(settings.connect_timeout);
-        let start = Start { plan, process_name, connect_timeout, grace: settings.grace };
-        self.broker.add(Link::new(parts, start))?;
+        self.broker.add(Link::new(parts, start, settings.grace))?;
         Ok(peer)
     }
 

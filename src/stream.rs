@@ -45,6 +45,8 @@ struct State {
     keeps: bool,
     /// Buffers from here on are held back.
     held_from: usize,
+    /// The first buffer is padding.
+    is_padded: bool,
     /// The broker knows that it is to write.
     broker_told: bool,
     /// More than this is not queued for a child that is up, whoever sends.
@@ -118,6 +120,7 @@ impl Outgoing {
             queued: 0,
             keeps: false,
             held_from: usize::MAX,
+            is_padded: false,
             broker_told: false,
             limit,
             connected: false,
@@ -201,7 +204,9 @@ impl Outgoing {
         let Some(open) = &mut state.open else { return };
         open.socket = Some(socket);
         if let Some(padding) = padding {
-            state.queue.push_front(padding);
+            if !std::mem::replace(&mut state.is_padded, true) {
+                state.queue.push_front(padding);
+            } // Else it is there from the attempt before.
             state.held_from = 1;
         }
         (state.next, state.written, state.broker_told) = (0, 0, true);

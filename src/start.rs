@@ -1,0 +1,205 @@
+//! How a child is started: by a plan, within a time, in several attempts if need be.
+//!
+//! Another attempt follows where the server takes no more connections for the moment, some times and with
+//! growing pauses; and once where a login script seems to have read what was meant for Python. That one sends
+//! newlines first, for a script to read, and the rest when the marker `EC0` is here.
+//! Not here: the life of each attempt (`link`), and what went wrong (`connect::handshake`).
+
+use std::time::{Duration, Instant};
+
+use crate::bootstrap::{self, Launch};
+use crate::connect::{Again, Carrier, Conversation, Handshake, Plan, Terminal};
+use crate::dialogue::Dialogue;
+use crate::{ConnectError, Stage, sys};
+
+/// How often a busy server is asked.
+const ATTEMPTS: u32 = 8;
+/// The pause after the first refusal; it doubles each time, ..
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// .. up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Newlines for login scripts that read: more than one that asks something takes.
+const PADDING_BYTES: usize = 16 << 10;
+/// An interpreter that is there and has not its core after so long waits for bytes that a login script ate.
+const CORE_STALLS: Duration = Duration::from_secs(5);
+
+/// The start of one child.
+pub(crate) struct Start {
+    plan: Plan,
+    /// What `ps` is to show.
+    process_name: String,
+    timeout: Duration,
+    /// When it has to be done, over all attempts; `None` beyond what the clock can show.
+    deadline: Option<Instant>,
+    attempt: u32,
+    is_padded: bool,
+}
+
+impl Start {
+    pub(crate) fn new(plan: Plan, process_name: String, timeout: Duration) -> Start {
+        let deadline = Instant::now().checked_add(timeout);
+        Start { plan, process_name, timeout, deadline, attempt: 1, is_padded: false }
+    }
+
+    /// The command of this attempt, and what is to be sent first.
+    pub(crate) fn launch(&self) -> Launch {
+        let launch = if self.is_padded { bootstrap::launch_padded } else { bootstrap::launch };
+        launch(&self.plan.python, &self.process_name)
+    }
+
+    /// Starts the process of this attempt; what went wrong is said in one line.
+    pub(crate) fn spawn(&self, launch: &Launch) -> Result<Carrier, String> {
+        self.plan.spawn(&launch.argv)
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Which attempt this is, from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// This attempt waits for the marker, behind [`padding`](Start::padding).
+    pub(crate) fn is_padded(&self) -> bool {
+        self.is_padded
+    }
+
+    /// What goes before everything else, alone.
+    pub(crate) fn padding(&self) -> Option<Vec<u8>> {
+        self.is_padded.then(|| vec![b'\n'; PADDING_BYTES])
+    }
+
+    pub(crate) fn handshake(&self) -> Handshake {
+        Handshake::new(&self.plan)
+    }
+
+    pub(crate) fn dialogue(&self, context: &str, terminal: Option<Terminal>) -> Option<Dialogue> {
+        let answers = self.plan.answers.clone();
+        terminal.map(|it| Dialogue::new(it, Conversation::new(context, answers)))
+    }
+
+    /// A person was asked for so long, which does not count.
+    pub(crate) fn extend(&mut self, asked: Duration) {
+        self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(asked));
+    }
+
+    /// The marker is here: when the core has to be.
+    pub(crate) fn core_deadline(&self) -> Option<Instant> {
+        if self.is_padded || !self.plan.is_ssh() {
+            return self.deadline;
+        }
+        let stalls_at = Instant::now() + CORE_STALLS;
+        self.deadline.map(|deadline| deadline.min(stalls_at))
+    }
+
+    /// Whether the time of the whole start is over.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Why a start that came so far failed when its time was over.
+    pub(crate) fn timed_out(&self, stage: Stage) -> String {
+        let within = format!("within {:?}", self.timeout);
+        match stage {
+            // ssh does not say how far it has come, up to this.
+            Stage::Connect => format!("not logged in {within}"),
+            Stage::Python if self.plan.is_ssh() => {
+                format!("no answer {within}: does a login script wait, or read standard input?")
+            }
+            _ => format!("no answer {within}"),
+        }
+    }
+
+    /// How long to wait before the next attempt, if there is to be one.
+    pub(crate) fn pause_before(&self, again: Again) -> Option<Duration> {
+        let pause = match again {
+            Again::Eaten if self.is_padded => return None,
+            Again::Eaten => Duration::ZERO,
+            Again::Busy if self.attempt >= ATTEMPTS => return None,
+            Again::Busy => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << (self.attempt - 1)).min(LONGEST_PAUSE);
+                // Half as much to half as much more, so that many that were refused at once do not come
+                // back at once.
+                let mut dice = [128];
+                let _ = sys::entropy(&mut dice);
+                pause.mul_f64(0.5 + f64::from(dice[0]) / 255.0)
+            }
+        };
+        let in_time = self.deadline.is_none_or(|deadline| Instant::now() + pause < deadline);
+        in_time.then_some(pause)
+    }
+
+    /// Goes on to the next attempt.
+    pub(crate) fn next_attempt(&mut self, again: Again) {
+        self.attempt += 1;
+        self.is_padded |= again == Again::Eaten;
+    }
+
+    /// Says in an error that several attempts were made.
+    pub(crate) fn describe(&self, mut error: ConnectError) -> ConnectError {
+        if self.is_padded {
+            error.reason += "; the second attempt, since a login script seems to have read what the \
+                             first one sent";
+        } else if self.attempt > 1 {
+            error.reason += &format!("; after {} attempts", self.attempt);
+        }
+        error
+    }
+
+    /// The child is up: what it took is not needed any more, and secrets are overwritten.
+    pub(crate) fn done(&mut self) {
+        self.plan.answers.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Local, Method};
+
+    fn start(timeout: Duration) -> Start {
+        Start::new(Local::new().plan(), "x".into(), timeout)
+    }
+
+    #[test]
+    fn a_busy_server_is_asked_a_bounded_number_of_times_with_growing_pauses() {
+        let mut start = start(Duration::from_secs(1000));
+        let mut pauses = Vec::new();
+        while let Some(pause) = start.pause_before(Again::Busy) {
+            pauses.push(pause);
+            start.next_attempt(Again::Busy);
+        }
+        assert_eq!(pauses.len(), 7);
+        for (n, pause) in pauses.into_iter().enumerate() {
+            let middle = [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0][n];
+            let seconds = pause.as_secs_f64();
+            assert!(middle * 0.5 <= seconds && seconds <= middle * 1.5, "{n}: {pause:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_eaten_is_sent_a_second_time_once() {
+        let mut start = start(Duration::from_secs(1000));
+        assert_eq!(start.pause_before(Again::Eaten), Some(Duration::ZERO));
+        start.next_attempt(Again::Eaten);
+        assert!(start.padding().is_some());
+        assert_eq!(start.pause_before(Again::Eaten), None);
+        // A server that is busy then does not make the script eat less.
+        start.next_attempt(Again::Busy);
+        assert!(start.is_padded());
+    }
+
+    #[test]
+    fn there_is_no_attempt_after_the_deadline() {
+        let start = start(Duration::ZERO);
+        assert!(start.is_over(Instant::now()));
+        assert_eq!(start.pause_before(Again::Eaten), None);
+        assert_eq!(start.pause_before(Again::Busy), None);
+    }
+}
