@@ -1,11 +1,11 @@
 """econtext.channel: values that flow from senders to a receiver. Fetched when the first of either is made.
 
 Credit keeps a fast sender from filling the memory of a slow receiver: each sender has a control handle, to
-which the receiver grants bytes, in total, as it consumes. What the broker thread calls here only stores and
-wakes; all else happens on the threads that send and receive.
+which the receiver grants bytes, in total, as it consumes. What the thread that leads calls here only stores
+and wakes; all else happens on the threads that send and receive.
 """
 from __future__ import absolute_import
-import os, select, sys
+import os, sys
 from io import BytesIO
 from econtext import core
 
@@ -84,12 +84,15 @@ class Waiter(object):
 
     def wait(self, deadline=None):
         """Whether release() came before the deadline."""
+        core.router.need()
         if deadline is None:
             return self.lock.acquire()
         left = max(0, deadline - core.clock())
         if not self.fds:
             return self.lock.acquire(True, left)
-        return bool(select.select(self.fds[:1], [], [], left)[0])
+        poll = core.Poll()
+        poll.register(self.fds[0], 1)
+        return bool(poll.poll(left * 1000 + 1))  # a part of a millisecond would be left out
 
     def __del__(self):
         for fd in self.fds or ():

@@ -1,9 +1,12 @@
 """econtext.core: what a child is before it asks for more. All of it is sent at start, so it is short.
 
-Two threads. The broker thread polls, reads and closes every descriptor; it never imports and never calls a
-user's code, so that neither can stop it (finalizers run wherever a collection happens to begin). The main thread runs calls in order and sends their answers itself.
-Any thread may send: it writes while the queue is empty, else it queues and wakes the broker. Nothing wakes up
-without cause: there are no timeouts but in shutdown.
+Two threads, of which one at a time leads: it polls, reads and closes every descriptor, never imports and never
+calls a user's code, so that neither can stop it (finalizers run wherever a collection happens to begin). The
+main thread leads while it waits for a call, and so needs no hand-over; it runs calls in order and sends their
+answers itself. The broker thread leads while the main thread does not: while calls flow it glances at that
+every few milliseconds, and at once when somebody is going to wait for a message; while the main thread waits
+it sleeps. Any thread may send: it writes, and what the descriptor does not take is left to who leads.
+Nothing wakes up without cause: there are no other timeouts but in shutdown.
 
 Only C modules are imported here; logging, pickle, socket and threading each cost more than this whole file.
 The common subset of Python 2.7 and 3.6 onward; differences are found by testing features, never versions.
@@ -68,6 +71,7 @@ HOOKED = set(['logging', 'linecache'])  # local modules that econtext.importer t
 HEADER = Struct('>6L')  # length, dst, src, auth, handle, reply_to; the MAC stands before it
 NUMBER = Struct('>Q')
 LARGE = 65536  # bytes of a frame that is read in place, and of text that is cut
+GLANCE_MS = 5  # how long the main thread may be away before the broker thread leads
 QUEUE_BYTES = 1 << 20  # beyond this in the queue, senders wait and output is not read
 TEXT_BYTES = frozenset(bytearray(range(32, 127)) + b'\t\r\n\x1b')
 # No master serves these: the standard library's, and what it imports in vain on this platform.
@@ -227,18 +231,18 @@ def pipe():
 
 
 class Stream(object):
-    """The frames to and from the parent. Any thread sends; the broker receives, and writes what is queued."""
+    """The frames to and from the parent. Any thread sends; who leads receives, and writes what is queued."""
 
     def __init__(self, fd_in, fd_out, id, key, limit, protect, wake):
         self.fd_in, self.fd_out = private(fd_in, os.O_NONBLOCK), private(fd_out, os.O_NONBLOCK)
         self.id, self.limit, self.protect, self.wake = id, limit, protect, wake
         self.sign, self.verify = signer(key, b'up'), signer(key, b'down')
-        self.lock, self.pid, self.owner, self.broker = _thread.allocate_lock(), os.getpid(), None, None
-        self.queue, self.queued, self.ended, self.waiters = deque(), 0, False, []
-        self.rest, self.large = b'', None
+        self.lock, self.pid, self.owner, self.leader = _thread.allocate_lock(), os.getpid(), None, None
+        self.queue, self.queued, self.ended, self.full, self.waiters = deque(), 0, False, False, []
+        self.rest, self.large, self.largest = b'', None, 0
 
     def send(self, dst, handle, data, reply_to=0, hold=False):
-        """Send the pickle `data`. With `hold`, more will follow at once: leave the writing to the broker."""
+        """Send the pickle `data`. With `hold`, more will follow at once: it may be written together with that."""
         if len(data) > self.limit:
             raise StreamError('a message of %d bytes is over the limit of %d' % (len(data), self.limit))
         if os.getpid() != self.pid:
@@ -250,7 +254,6 @@ class Stream(object):
             if self.ended:
                 return
             self.owner = me
-            free = not self.queue
             head = HEADER.pack(20 + len(data), dst, self.id, self.id, handle, reply_to)
             if len(data) < LARGE:
                 head += data
@@ -259,21 +262,22 @@ class Stream(object):
                 data = memoryview(data)
                 self.queue.extend((self.sign(head, data[:self.protect]) + head, data))
             self.queued += 44 + len(data)
-            if free and not hold:
+            hold = hold and self.queued < LARGE
+            if not (hold or self.full):
                 self.write()
-            if self.queued > QUEUE_BYTES and me != self.broker:
+            if self.queued > QUEUE_BYTES and me != self.leader:
                 waiter = _thread.allocate_lock()
                 waiter.acquire()
                 self.waiters.append(waiter)
             self.owner = None
-        if self.queue:
+        if self.queue and not hold:
             self.wake()
         if waiter:
             waiter.acquire()
 
     def write(self):
         """Write what is queued until the descriptor would block. The caller has the lock."""
-        queue = self.queue
+        queue, self.full = self.queue, False
         while queue:
             part = queue.popleft()
             if queue and len(part) < LARGE and not isinstance(part, memoryview):
@@ -291,6 +295,7 @@ class Stream(object):
             self.queued -= count
             if count < len(part):
                 queue.appendleft(memoryview(part)[count:])
+                self.full = True
                 break
         if self.queued <= QUEUE_BYTES:
             self.release()
@@ -343,6 +348,10 @@ class Stream(object):
             end = start + 24 + length
             if end > len(data):
                 if length > LARGE:
+                    if length > self.largest:
+                        # The frame and its value are on one heap, of which glibc returns what is free at the top
+                        # beyond twice the largest block so far; to fault it in again would cost more than all else.
+                        self.largest = bytes(min(2 * length, 1 << 25)) and length
                     self.have = len(data) - start
                     self.large = memoryview(bytearray(24 + length))
                     self.large[:self.have] = data[start:]
@@ -422,7 +431,7 @@ Poll = getattr(select, 'poll', SelectPoll)
 
 
 class Router(object):
-    """Handles, and the broker thread that brings messages to them."""
+    """Handles, and the two threads that bring messages to them."""
 
     def __init__(self, fd_in, fd_out, config):
         (self.id, self.parents, key, self.name, self.level, limit, protect, self.window, self.grace_ms,
@@ -430,17 +439,19 @@ class Router(object):
         self.parent, self.name, key = self.parents[0], text(self.name), bytes(key)
         self.errors = private(os.dup(2))  # what ends the stream is said on the real stderr
         self.wake_fd, self.woken_by = pipe()
-        private(self.woken_by, os.O_NONBLOCK)
-        self.woken = False
+        self.rouse_fd, self.roused_by = pipe()
+        for fd in self.woken_by, self.roused_by:
+            private(fd, os.O_NONBLOCK)
+        self.woken = self.wanted = self.resting = False
+        self.turns, self.due = 0, 0  # of the main thread: how often it has led, until when it need not
         self.stream = Stream(fd_in, fd_out, self.id, key, limit, protect, self.wake)
         self.stream.file = FileIO(fd_in, 'rb', closefd=False)
-        self.calls, self.deferred, self.called = deque(), deque(), _thread.allocate_lock()
-        self.called.acquire()
+        self.calls, self.deferred, self.lead = deque(), deque(), _thread.allocate_lock()
         self.handles = itertools.count(1000)
         self.handlers = {}
         for handle, function in (CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown), (PING, self.on_ping):
             self.handlers[handle] = function, self.parents
-        self.poll = Poll()
+        self.polled = Poll()
         self.watched, self.loggers, self.paused = {}, [], False
         self.writing = self.closed = self.running = self.main_left = False
         self.reason = self.deadline = None
@@ -454,7 +465,7 @@ class Router(object):
         self.send(0, FORWARD_LOG, (text(name), level, message))
 
     def add_handler(self, function, allowed, handle=None):
-        """Have `function(src, auth, reply_to, data)` called on the broker thread for what the contexts
+        """Have `function(src, auth, reply_to, data)` called on the thread that leads for what the contexts
         `allowed` (None: all) send to the handle that is returned; with data None once the stream ends."""
         handle = handle or next(self.handles)
         self.handlers[handle] = function, allowed
@@ -467,15 +478,79 @@ class Router(object):
         if function:
             function(self.id, self.id, 0, None)
 
-    # From here on all runs on the broker thread, wake() excepted.
-
     def wake(self):
+        """Have somebody lead who looks at what there is to do."""
         if not self.woken:
             self.woken = True
+            self.rouse(self.woken_by)
+            self.rouse()
+
+    def rouse(self, fd=None):
+        """Have the broker thread glance now."""
+        try:
+            os.write(fd or self.roused_by, b'.')
+        except OSError:
+            pass
+
+    def need(self):
+        """This thread is going to wait for a message, which nobody may be there to read."""
+        if not self.stream.leader:
+            self.wake()
+
+    def attend(self):
+        """Lead on the main thread until there is a call; false if there will be none any more.
+
+        While calls are queued, this only looks from time to time: more often than the broker thread does,
+        which so leads only while a call takes long.
+        """
+        calls, stream, lead = self.calls, self.stream, self.lead
+        if calls and clock() < self.due:
+            return not self.closed
+        free = lead.acquire(False)
+        if not (free or calls or self.closed):
+            self.wanted = True
+            self.wake()
+            free = lead.acquire()
+            self.wanted = False
+        if free:
             try:
-                os.write(self.woken_by, b'.')
-            except OSError:
-                pass
+                stream.leader = _thread.get_ident()
+                once = calls
+                while once or not (calls or self.closed):
+                    self.turn(0 if once else None)
+                    once = False
+            finally:
+                stream.leader = None
+                lead.release()
+        self.turns += 1
+        self.due = clock() + GLANCE_MS / 4e3
+        if self.resting or self.closed:
+            self.rouse()
+        return not self.closed
+
+    def stand_by(self):
+        """The broker thread: lead while the main thread does not."""
+        glance, wait_ms, seen = Poll(), GLANCE_MS, None
+        glance.register(self.rouse_fd, 1)
+        while True:
+            roused = self.poll(glance, wait_ms)
+            if roused:
+                os.read(self.rouse_fd, LARGE)
+            wait_ms, self.resting = GLANCE_MS, False
+            if self.lead.acquire(False):
+                try:
+                    if self.closed or self.woken or seen == self.turns and not roused:
+                        self.run()
+                finally:
+                    self.lead.release()
+            elif seen == self.turns and not (roused or self.woken):
+                # It has led since the last glance. Who ends that rouses this thread, which has said so before.
+                self.resting = True
+                if seen == self.turns:
+                    wait_ms = None
+            seen = self.turns
+
+    # From here on all runs on the thread that leads.
 
     def on_wake(self):
         os.read(self.wake_fd, 64)
@@ -484,43 +559,49 @@ class Router(object):
             self.deferred.popleft()()
 
     def defer(self, function):
-        """Have the broker thread call `function`. This takes no lock, so finalizers may."""
+        """Have the thread that leads call `function`. This takes no lock, so finalizers may."""
         self.deferred.append(function)
         self.wake()
 
     def watch(self, fd, function, mask=1):
         self.watched[fd] = function
-        self.poll.register(fd, mask)
+        self.polled.register(fd, mask)
 
     def unwatch(self, fd):
         if self.watched.pop(fd, None):
-            self.poll.unregister(fd)
+            self.polled.unregister(fd)
 
     def run(self):
-        stream = self.stream
-        stream.broker = _thread.get_ident()
-        while not (self.main_left or self.deadline and clock() >= self.deadline):
-            if bool(stream.queue) != self.writing:
-                self.writing = not self.writing
-                if self.writing:
-                    self.watch(stream.fd_out, stream.flush, 4)
-                else:
-                    self.unwatch(stream.fd_out)
-            if (stream.queued > QUEUE_BYTES) != self.paused:
-                self.paused = not self.paused
-                for logger in self.loggers:
-                    if self.paused:
-                        self.unwatch(logger.fd)
-                    else:
-                        self.watch(logger.fd, logger.read)
-            for fd, event in self.wait(stream, self.deadline):
-                if fd in self.watched:
-                    self.watched[fd]()
-        self.leave()
+        """Lead until the main thread wants to."""
+        self.stream.leader = _thread.get_ident()
+        while not self.wanted:
+            if self.main_left or self.deadline and clock() >= self.deadline:
+                self.leave()
+            self.turn(self.deadline and max(0, self.deadline - clock()) * 1000 + 1)
+        self.stream.leader = None
 
-    def wait(self, stream, deadline):
+    def turn(self, wait_ms):
+        stream = self.stream
+        if bool(stream.queue) != self.writing:
+            self.writing = not self.writing
+            if self.writing:
+                self.watch(stream.fd_out, stream.flush, 4)
+            else:
+                self.unwatch(stream.fd_out)
+        if (stream.queued > QUEUE_BYTES) != self.paused:
+            self.paused = not self.paused
+            for logger in self.loggers:
+                if self.paused:
+                    self.unwatch(logger.fd)
+                else:
+                    self.watch(logger.fd, logger.read)
+        for fd, event in self.poll(self.polled, wait_ms):
+            if fd in self.watched:
+                self.watched[fd]()
+
+    def poll(self, poll, wait_ms):
         try:
-            return self.poll.poll(deadline and max(0, deadline - clock()) * 1000 + 1)
+            return poll.poll(wait_ms)
         except (OSError, select.error) as error:
             if not again(error):
                 raise
@@ -551,9 +632,10 @@ class Router(object):
                 self.end('the stream to the parent has ended')
 
     def on_call(self, src, auth, reply_to, data):
-        self.calls.append((src, reply_to, data))
-        if self.called.locked() and not self.closed:  # else the main thread may be waiting for the end
-            self.called.release()
+        if not self.closed:
+            self.calls.append((src, reply_to, data))
+        elif reply_to:
+            self.stream.send(src, reply_to, encode_dead(self.reason))
 
     def on_ping(self, src, auth, reply_to, data):
         if reply_to:
@@ -578,8 +660,6 @@ class Router(object):
                 if handle >= 1000:
                     self.end_handler(handle)
             importer.close()
-            if self.called.locked():
-                self.called.release()
 
     def end(self, reason):
         """The stream is of no more use."""
@@ -662,13 +742,14 @@ class Importer(object):
         waiter = [_thread.allocate_lock(), None]
         with self.lock:
             if name in self.modules and not again or self.closed or os.getpid() != router.stream.pid or (
-                    _thread.get_ident() == router.stream.broker):  # in a finalizer
+                    _thread.get_ident() == router.stream.leader):  # in a finalizer
                 return self.modules.get(name)
             waiter[0].acquire()
             waiters = self.waiting.setdefault(name, [])
             waiters.append(waiter)
         if waiters[0] is waiter:
             router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
+        router.need()
         # The interpreter calls find_spec with its import lock held. Others could not import meanwhile, and on
         # PyPy the broker thread would stop, where a collection may want the lock on any thread.
         held = 0
@@ -765,10 +846,12 @@ def run_calls():
     calls, stream = router.calls, router.stream
     while True:
         try:
-            while not calls and not router.closed:
-                router.called.acquire()
-            if router.closed:
-                return
+            more = router.attend()
+        except Exception:  # a signal handler of the user's may have raised, with a frame half read
+            crash()
+        if not more:
+            return
+        try:
             src, reply_to, data = calls.popleft()
         except IndexError:  # shutdown took it
             continue
@@ -825,9 +908,10 @@ def flush():
 
 
 def read_exactly(fd, count):
-    parts = []
+    parts, poll = [], Poll()
+    poll.register(fd, 1)
     while count:
-        select.select([fd], [], [])
+        poll.poll(None)
         part = os.read(fd, count)
         if not part:
             os.write(2, b'econtext: the stream ended inside the configuration\n')
@@ -884,13 +968,18 @@ def set_modules():
 
 def broker():
     try:
-        router.run()
+        router.stand_by()
     except BaseException:
-        kind, value, tb = sys.exc_info()
-        while tb.tb_next:
-            tb = tb.tb_next
-        router.say('%s: %s (line %d)' % (kind.__name__, value, tb.tb_lineno))
-        os._exit(1)
+        crash()
+
+
+def crash():
+    """Say what was raised while this thread led, which nobody can go on from."""
+    kind, value, tb = sys.exc_info()
+    while tb.tb_next:
+        tb = tb.tb_next
+    router.say('%s: %s (line %d)' % (kind.__name__, value, tb.tb_lineno))
+    os._exit(1)
 
 
 def main(fd_in, fd_out, first_stage, executable):
@@ -929,5 +1018,6 @@ def main(fd_in, fd_out, first_stage, executable):
             sys.excepthook(*sys.exc_info())
     router.main_left = True
     router.wake()
-    while True:  # the broker ends the process; calls and shutdown may release this until it does
-        router.called.acquire()
+    lock = _thread.allocate_lock()
+    while True:  # the broker thread ends the process
+        lock.acquire()
