@@ -24,7 +24,8 @@ use crate::secret::Secret;
 use crate::wire::Frame;
 use crate::{Prompt, sys};
 
-/// What the broker tells the layer above, on its own thread: nothing here may block.
+/// What the broker tells the layer above, on its own thread, or on that of a caller who reads (`frame`); with the
+/// link's lock held. Nothing here may block, or take such a lock.
 pub(crate) trait Events: Send + Sync {
     /// A verified frame of `peer`'s stream; an error ends the stream with these words.
     fn frame(&self, peer: &Arc<Peer>, frame: Frame) -> Result<(), String>;

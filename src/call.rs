@@ -317,11 +317,16 @@ impl Call {
     /// Sends it and waits for the result; a timeout covers both.
     pub(crate) fn wait<T: FromValue>(self, timeout: Option<Duration>) -> Result<T> {
         let limit = Limit::new(timeout);
-        self.send(limit)?.wait_reading(limit)
+        self.post(limit)?.wait_reading(limit)
     }
 
     /// Sends it. The end of the context shows in what is given back.
     pub(crate) fn send<T: FromValue>(self, limit: Limit) -> Result<Pending<T>> {
+        self.context.peer().lead.hand_back(&self.context.master().broker);
+        self.post(limit)
+    }
+
+    fn post<T: FromValue>(self, limit: Limit) -> Result<Pending<T>> {
         let Call { context, what, data, held } = self;
         let mailbox = Arc::new(Mailbox::default());
         let answer = Arc::new(Answer { mailbox: mailbox.clone(), held: Mutex::new(held) });

@@ -72,9 +72,10 @@ impl Dialogue {
         Some((self.conversation.answered(answer), took))
     }
 
-    /// The child is up: the secrets have been of use.
-    pub(crate) fn forget_secrets(&mut self) {
-        self.conversation.forget();
+    /// There is nothing left to ask: what is there is read and dropped, and secrets are overwritten.
+    pub(crate) fn retire(&mut self) {
+        self.conversation.retire();
+        (self.quiet_at, self.asked_at) = (None, None);
     }
 
     /// Types an answer. A program that does not read it will be found by the deadline.

@@ -158,7 +158,8 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 pub enum Stage {
     /// Starting the program that carries the stream.
     Spawn,
-    /// ssh: finding and reaching the server, and agreeing on how to speak.
+    /// ssh: finding and reaching the server, and agreeing on how to speak; as long as ssh has said nothing,
+    /// also what follows, up to the login.
     Connect,
     /// ssh: the host key.
     HostKey,

@@ -134,8 +134,8 @@ impl Helper {
         Err("no thread can be started to serve modules".into())
     }
 
-    /// Asks the prompt handler, later, and tells `reply` on the helper thread: `None` where there is no
-    /// handler, or where it gives no answer or panics. After the shutdown `reply` is dropped. Never blocks.
+    /// Asks the prompt handler, later, and tells `reply` on the helper thread: `None` where it gives no
+    /// answer or panics. Where there is no handler or no thread, it tells `None` at once. After the shutdown `reply` is dropped. Never blocks.
     pub(crate) fn prompt(
         self: &Arc<Self>,
         peer: &Arc<Peer>,

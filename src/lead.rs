@@ -6,7 +6,7 @@
 //! when several threads wait; then it sleeps without a timeout, as ever.
 //!
 //! Invariant: whoever reads holds the link's lock meanwhile, so frames are delivered in their order. A stream is
-//! left unread for [`GLANCE`] at most.
+//! left unread for [`FOLLOWS`] at most, and not when a thread is known to wait.
 
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, Weak};
@@ -19,7 +19,7 @@ use crate::sys;
 
 /// How often the broker looks whether calls still follow each other.
 pub(crate) const GLANCE: Duration = Duration::from_millis(5);
-/// What follows sooner after an answer is the next of several calls.
+/// What follows sooner after an answer is the next of several calls; so long nobody may read.
 const FOLLOWS: Duration = Duration::from_millis(1);
 
 /// For one child.
@@ -67,7 +67,7 @@ impl Lead {
         broker: &Handle,
     ) -> Result<Item, Nothing> {
         let waiting = Waiting::enter(self);
-        let found = if self.take() {
+        let found = if self.take(broker) {
             let found = self.read(mailbox, deadline, events);
             self.give_back(found.is_some(), broker);
             found
@@ -82,7 +82,7 @@ impl Lead {
         found
     }
 
-    fn take(&self) -> bool {
+    fn take(&self, broker: &Handle) -> bool {
         let mut state = self.lock();
         let follows = || state.answered.is_some_and(|answered| answered.elapsed() < FOLLOWS);
         let is_free = match state.reader {
@@ -94,7 +94,19 @@ impl Lead {
             state.reader = Reader::Caller;
             return true;
         }
+        drop(state);
+        self.hand_back(broker);
         false
+    }
+
+    /// Somebody is going to wait for the stream in another way: nobody leaves it unread now.
+    pub(crate) fn hand_back(&self, broker: &Handle) {
+        let mut state = self.lock();
+        if matches!(state.reader, Reader::Nobody(_)) {
+            state.reader = Reader::Broker;
+            drop(state);
+            broker.look();
+        }
     }
 
     /// Reads until there is something in the mailbox: not longer than a glance takes.
@@ -147,7 +159,7 @@ impl Lead {
         match state.reader {
             Reader::Broker => None,
             Reader::Caller => Some(now + GLANCE),
-            Reader::Nobody(since) if now < since + GLANCE => Some(since + GLANCE),
+            Reader::Nobody(since) if now < since + FOLLOWS => Some(since + FOLLOWS),
             Reader::Nobody(_) => {
                 state.reader = Reader::Broker;
                 None

@@ -32,6 +32,8 @@ const TERM_TO_KILL: Duration = Duration::from_millis(250);
 const KILL_TO_GIVE_UP: Duration = Duration::from_secs(5);
 /// How much is read from one child before the others have their turn.
 const READS_PER_PASS: usize = 16;
+/// The same of its stderr, whose lines are looked at.
+const STDERR_READS_PER_PASS: usize = 4;
 /// One child, as the broker sees it.
 pub(crate) struct Link {
     peer: Arc<Peer>,
@@ -142,11 +144,14 @@ impl Link {
         match next {
             Move::Write(line) => self.dialogue.iter().for_each(|dialogue| dialogue.write(&line)),
             Move::Ask(prompt) => {
+                self.start.asked();
                 if self.phase == Phase::Starting {
                     self.deadline = None; // Until there is an answer.
                 }
                 events.asked(&self.peer, self.start.attempt(), prompt);
             }
+            // ssh has said that it is in: whatever that was, nobody needs an answer.
+            Move::Fail(..) if self.handshake.stage() >= Stage::Python => {}
             Move::Fail(stage, reason) => {
                 self.handshake.reached(stage);
                 self.cause.get_or_insert(reason);
@@ -190,8 +195,12 @@ impl Link {
             let before = self.handshake.stage();
             let bytes = self.decoder.space()[..count].to_vec();
             let frames = self.handshake.receive(&bytes)?;
-            if before < Stage::Core && self.handshake.stage() >= Stage::Core {
+            let stage = self.handshake.stage();
+            if before < Stage::Core && stage >= Stage::Core {
                 self.python_started();
+            }
+            if stage >= Stage::Hello && self.phase == Phase::Starting {
+                self.deadline = self.start.deadline(); // The core is there: nothing was eaten.
             }
             match frames {
                 Some(frames) => self.decoder.receive(&frames),
@@ -209,8 +218,9 @@ impl Link {
         Ok(())
     }
 
-    /// The interpreter is there, and reads.
+    /// The interpreter is there, and reads: there is nothing left to ask.
     fn python_started(&mut self) {
+        self.dialogue.iter_mut().for_each(Dialogue::retire);
         if self.start.is_padded() {
             self.peer.out.release();
             self.writing = true;
@@ -223,7 +233,6 @@ impl Link {
     fn connected(&mut self, events: &dyn Events) {
         self.handshake.connected();
         self.start.done();
-        self.dialogue.iter_mut().for_each(Dialogue::forget_secrets);
         if self.phase == Phase::Starting {
             (self.phase, self.deadline) = (Phase::Up, None);
         }
@@ -236,7 +245,7 @@ impl Link {
 
     pub(crate) fn read_stderr(&mut self, events: &dyn Events) {
         let mut buffer = [0; 16 << 10];
-        for _ in 0..READS_PER_PASS {
+        for _ in 0..STDERR_READS_PER_PASS {
             if self.pace.is_holding() {
                 return;
             }
@@ -341,11 +350,13 @@ impl Link {
 
     fn signal(&mut self, number: libc::c_int) {
         // A process that changed its user (sudo) cannot be signalled: it has seen the stream's end.
-        let _ = match self.handshake.stage() {
+        let is_up = self.handshake.stage() == Stage::Connected;
+        let _ = if is_up && !self.start.plan().is_ssh() {
             // What a user's function has started is not ours to end.
-            Stage::Connected => self.process.signal(number),
-            // A candidate that hangs, say, below the shell that tries it.
-            _ => self.process.signal_group(number),
+            self.process.signal(number)
+        } else {
+            // A candidate that hangs, say, below the shell that tries it; the ssh of a jump host.
+            self.process.signal_group(number)
         };
     }
 
@@ -353,7 +364,7 @@ impl Link {
     pub(crate) fn expire(&mut self, now: Instant) {
         match self.phase {
             Phase::Starting => {
-                if self.start.is_over(now) {
+                if self.start.is_over(now) || self.handshake.stage() != Stage::Core {
                     let mut cause = self.start.timed_out(self.handshake.stage());
                     if let Err(error) = self.decoder.finish() {
                         cause += &format!("; {error}");

@@ -206,7 +206,9 @@ impl Router {
     }
 
     /// Starts a context and returns at once. Calls and channel messages queue behind the start and leave
-    /// together with it; a start that fails shows its error on each of them.
+    /// together with it; a start that fails shows its error on each of them, also where no process could be
+    /// started. Where a start needs a second attempt, they go with that again; only what a network that stood
+    /// still for 10 s had delivered all the same may then run twice.
     pub fn start(&self, method: impl Method) -> Context {
         let master = &self.owner.master;
         Context::new(master.clone(), master.start(method.plan()))

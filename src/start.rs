@@ -20,8 +20,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// Newlines for login scripts that read: more than one that asks something takes.
 const PADDING_BYTES: usize = 16 << 10;
-/// An interpreter that is there and has not its core after so long waits for bytes that a login script ate.
-const CORE_STALLS: Duration = Duration::from_secs(5);
+/// An interpreter that is there and does not say that it has its core after so long waits for bytes that a
+/// login script ate. (Or the network stands still: then what was queued may run twice.)
+const CORE_STALLS: Duration = Duration::from_secs(10);
 
 /// The start of one child.
 pub(crate) struct Start {
@@ -33,12 +34,22 @@ pub(crate) struct Start {
     deadline: Option<Instant>,
     attempt: u32,
     is_padded: bool,
+    /// A person has answered a question: not to be troubled with it again.
+    has_asked: bool,
 }
 
 impl Start {
     pub(crate) fn new(plan: Plan, process_name: String, timeout: Duration) -> Start {
         let deadline = Instant::now().checked_add(timeout);
-        Start { plan, process_name, timeout, deadline, attempt: 1, is_padded: false }
+        Start {
+            plan,
+            process_name,
+            timeout,
+            deadline,
+            attempt: 1,
+            is_padded: false,
+            has_asked: false,
+        }
     }
 
     /// The command of this attempt, and what is to be sent first.
@@ -95,7 +106,7 @@ impl Start {
             return self.deadline;
         }
         let stalls_at = Instant::now() + CORE_STALLS;
-        self.deadline.map(|deadline| deadline.min(stalls_at))
+        Some(self.deadline.map_or(stalls_at, |deadline| deadline.min(stalls_at)))
     }
 
     /// Whether the time of the whole start is over.
@@ -121,7 +132,7 @@ impl Start {
         let pause = match again {
             Again::Eaten if self.is_padded => return None,
             Again::Eaten => Duration::ZERO,
-            Again::Busy if self.attempt >= ATTEMPTS => return None,
+            Again::Busy if self.attempt >= ATTEMPTS || self.has_asked => return None,
             Again::Busy => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << (self.attempt - 1)).min(LONGEST_PAUSE);
                 // Half as much to half as much more, so that many that were refused at once do not come
@@ -133,6 +144,11 @@ impl Start {
         };
         let in_time = self.deadline.is_none_or(|deadline| Instant::now() + pause < deadline);
         in_time.then_some(pause)
+    }
+
+    /// The prompt handler is asked something.
+    pub(crate) fn asked(&mut self) {
+        self.has_asked = true;
     }
 
     /// Goes on to the next attempt.

@@ -87,6 +87,59 @@ fn hostile_client_configuration_is_neutralised() {
     });
 }
 
+/// What ssh would do, by its own account, with a context's arguments and this configuration.
+fn effective(sshd: &Sshd, lines: &str) -> String {
+    let dir = TempDir::new();
+    let told = dir.path().join("told");
+    let client = script(
+        &dir,
+        "ssh",
+        &format!("printf '%s\\0' \"$@\" > {}; exec ssh \"$@\"", told.display()),
+    );
+    works(sshd.ssh().ssh_path(client).config_file(sshd.config_with("hostile", lines)));
+    let told = std::fs::read_to_string(told).unwrap();
+    let options = told.split('\0').take_while(|word| *word != "--");
+    let output =
+        Command::new("ssh").args(options).args(["-G", "--", "127.0.0.1"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn each_option_that_is_overruled_is_overruled() {
+    isolated(|| {
+        let sshd = Sshd::start();
+        for (hostile, set, overruled) in [
+            ("RemoteCommand x", "remotecommand x", "remotecommand none"),
+            ("RequestTTY force", "requesttty force", "requesttty false"),
+            ("StdinNull yes", "stdinnull yes", "stdinnull no"),
+            ("SessionType none", "sessiontype none", "sessiontype default"),
+            (
+                "ForkAfterAuthentication yes",
+                "forkafterauthentication yes",
+                "forkafterauthentication no",
+            ),
+            ("PermitLocalCommand yes", "permitlocalcommand yes", "permitlocalcommand no"),
+            ("ClearAllForwardings no", "clearallforwardings no", "clearallforwardings yes"),
+            ("Tunnel ethernet", "tunnel ethernet", "tunnel false"),
+            ("ForwardX11 yes", "forwardx11 yes", "forwardx11 no"),
+            ("ControlMaster auto", "controlmaster auto", "controlmaster false"),
+            ("ControlPath /tmp/x", "controlpath /tmp/x", ""),
+            ("Compression yes", "compression yes", "compression no"),
+            ("LogLevel QUIET", "loglevel QUIET", "loglevel VERBOSE"),
+            ("BatchMode no", "batchmode no", "batchmode yes"),
+            ("VisualHostKey yes", "visualhostkey yes", "visualhostkey no"),
+            ("ServerAliveInterval 0", "serveraliveinterval 0", "serveraliveinterval 15"),
+            ("ServerAliveCountMax 99", "serveralivecountmax 99", "serveralivecountmax 3"),
+        ] {
+            let found = effective(&sshd, hostile);
+            let has = |line: &str| found.lines().any(|it| it.eq_ignore_ascii_case(line));
+            // Of what is none by default ssh says nothing.
+            let is_none = overruled.ends_with(" none") || overruled.is_empty();
+            assert!(!has(set) && (is_none || has(overruled)), "{hostile}:\n{found}");
+        }
+    });
+}
+
 #[test]
 fn a_client_of_openssh_7_4_is_told_nothing_that_it_does_not_know() {
     isolated(|| {
@@ -106,6 +159,7 @@ fn a_client_of_openssh_7_4_is_told_nothing_that_it_does_not_know() {
              StrictHostKeyChecking=*) echo \"unsupported option ${word#*=}\" >&2; exit 255 ;;\n\
              UserKnownHostsFile=*|GlobalKnownHostsFile=*|ClearAllForwardings=yes) ;;\n\
              PermitLocalCommand=no|Tunnel=no|LogLevel=VERBOSE|NumberOfPasswordPrompts=*) ;;\n\
+             VisualHostKey=no) ;;\n\
              *) [ $ignore ] || { echo \"Bad configuration option: ${word%%=*}\" >&2; exit 255; }\n\
              esac\n\
              esac\n\

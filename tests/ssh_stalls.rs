@@ -42,8 +42,8 @@ fn everything_is_told(method: Ssh, stall: impl FnOnce(), reason: &str) -> Proces
         assert!(error.starts_with("still: call of ") && error.ends_with(reason), "{error}");
     }
     let found = begin.elapsed();
-    // Far more than is said, for a busy machine; far less than TCP takes.
-    assert!(found < Duration::from_secs(30), "{found:?}");
+    // More than is said, for a busy machine; far less than TCP takes.
+    assert!(found < 5 * (COUNT + 1) * INTERVAL, "{found:?}");
     let error = with_sender.get().unwrap_err().to_string();
     assert!(error.ends_with(reason), "{error}");
     let error = receiver.recv().unwrap_err().to_string();

@@ -136,9 +136,10 @@ impl Conversation {
         self.asked.is_some()
     }
 
-    /// The child is up: what was given beforehand is not needed any more.
-    pub(crate) fn forget(&mut self) {
+    /// Nothing is a question any more, and what was given beforehand is not needed.
+    pub(crate) fn retire(&mut self) {
         self.answers.forget();
+        (self.is_over, self.asked) = (true, None);
     }
 
     /// What the handler said to the [`Prompt`] that it was asked last.

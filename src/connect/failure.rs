@@ -44,6 +44,22 @@ pub(crate) fn has_logged_in(line: &str) -> bool {
     fits("Authenticated to * (*).", line) || fits("Authenticated to * (*) using \"*\".", line)
 }
 
+/// Whether a line may be one of those that the next two functions know, which cost more.
+pub(crate) fn may_be_sshs(line: &[u8]) -> bool {
+    const STARTS: [&[u8]; 7] = [
+        b"Authenticated ",
+        b"Transferred: ",
+        b"Bytes per ",
+        b"Learned new ",
+        b"Adding new ",
+        b"Deprecating ",
+        b"Permission denied, ",
+    ];
+    const REMOVED: &[u8] = b": Removed ";
+    STARTS.iter().any(|start| line.starts_with(start))
+        || line.len() < 1024 && line.windows(REMOVED.len()).any(|part| part == REMOVED)
+}
+
 /// Whether this line of ssh's stderr is its account of an ordinary connection.
 pub(crate) fn is_chatter(line: &str) -> bool {
     const CHATTER: [&str; 8] = [
@@ -75,7 +91,8 @@ fn is_noise(line: &str) -> bool {
         "Pseudo-terminal will not be allocated *",
         "@*@", // The frame of a warning.
     ];
-    let is_chatter = is_chatter(line) || is_usage(line);
+    // What `WarnWeakCrypto` says begins with asterisks.
+    let is_chatter = is_chatter(line) || is_usage(line) || line.starts_with("** ");
     line.is_empty() || is_chatter || NOISE.iter().any(|pattern| fits(pattern, line))
 }
 

@@ -106,20 +106,26 @@ impl Handshake {
         }
         let mut shown = Vec::new();
         self.partial.extend_from_slice(bytes);
-        while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            let text = String::from_utf8_lossy(&line);
-            if self.stage < Stage::Python && failure::has_logged_in(text.trim_end()) {
-                self.stage = Stage::Python;
+        let whole = self.partial.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        for line in self.partial[..whole].split_inclusive(|&byte| byte == b'\n') {
+            // Most lines are not ssh's, and there may be very many.
+            if failure::may_be_sshs(line) {
+                let text = String::from_utf8_lossy(line);
+                let text = text.trim_end();
+                if self.stage < Stage::Python && failure::has_logged_in(text) {
+                    self.stage = Stage::Python;
+                }
+                if failure::is_chatter(text) || is_asked_again(text) {
+                    continue;
+                }
             }
-            if !failure::is_chatter(text.trim_end()) && !is_asked_again(text.trim_end()) {
-                self.stderr.push(&line);
-                shown.extend(line);
-            }
+            shown.extend_from_slice(line);
         }
+        self.partial.drain(..whole);
         if self.partial.len() > LONGEST_LINE {
-            shown.append(&mut self.end_stderr());
+            shown.append(&mut self.partial);
         }
+        self.stderr.push(&shown);
         shown
     }
 
@@ -171,8 +177,16 @@ impl Handshake {
             is_ours && line.starts_with("econtext:") || is_sshs && failure::is_epilogue(line)
         };
         let lines = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
-        // What is left of a program whose beginning is missing is a syntax error, or ends early.
-        let is_damaged = matches!(status, Some(ExitStatus::Code(1 | 94..=96)));
+        let is_damaged = match status {
+            Some(ExitStatus::Code(94..=96)) => true,
+            // What is left of a program whose beginning is missing.
+            Some(ExitStatus::Code(1)) => {
+                let last = lines.lines().next_back().unwrap_or_default();
+                let class = last.split(':').next().unwrap_or_default();
+                GARBLED.contains(&class)
+            }
+            _ => false,
+        };
         if self.is_ssh && self.stage == Stage::Core && is_damaged {
             again = Some(Again::Eaten);
         }
@@ -207,6 +221,16 @@ impl Handshake {
         format!("the child ended: {status}")
     }
 }
+
+/// What Python raises when it is given a part of a program, or compressed bytes.
+const GARBLED: [&str; 6] = [
+    "SyntaxError",
+    "IndentationError",
+    "NameError",
+    "TypeError",
+    "UnicodeDecodeError",
+    "ValueError",
+];
 
 /// A line of stderr that is longer is not one of ssh's.
 const LONGEST_LINE: usize = 4096;

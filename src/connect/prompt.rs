@@ -19,7 +19,8 @@ pub struct Prompt {
     ///
     /// Jump hosts ask on the same terminal: the text says who asks, say `deploy@web1's password:`.
     pub text: String,
-    /// 1, and more when the same is asked again: the answer before was wrong.
+    /// 1, and more when the same is asked again by one ssh: the answer before was wrong. (A start whose first
+    /// attempt a login script ate asks anew.)
     pub attempt: u32,
 }
 

@@ -41,7 +41,10 @@ pub struct Ssh {
 }
 
 /// What to do about a host key that is not known yet; ssh_config(5), `StrictHostKeyChecking`. A key that is
-/// known to be another one is refused by the first two. A jump host's key is checked as the configuration says.
+/// known to be another one is refused by the first two.
+///
+/// A jump host's key is checked as the configuration says; where that asks, `AcceptNew` answers for jump hosts,
+/// too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostKeys {
@@ -91,7 +94,7 @@ impl Ssh {
         self
     }
 
-    /// A private key to log in with: `-i`; can be given several times. `~/` is the home directory of the
+    /// A private key to log in with: `IdentityFile`; can be given several times. `~/` is the home directory of the
     /// environment. Keys of the agent and of the configuration are tried too, unless that says
     /// `IdentitiesOnly`.
     pub fn identity(mut self, file: impl Into<PathBuf>) -> Self {
@@ -122,7 +125,8 @@ impl Ssh {
     /// memory is overwritten when the last copy of this method and of the start is dropped.
     ///
     /// ssh is asked first (`ssh -G`) whom it will connect to, so that it is known whose question is the
-    /// host's.
+    /// host's. That takes some milliseconds of [`Router::start`](crate::Router::start), and up to 5 s where the
+    /// configuration runs a slow program (`Match exec`).
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Secret::from(password.into()));
         self
@@ -143,14 +147,16 @@ impl Ssh {
     }
 
     /// How a silent peer is found: ssh asks for a sign of life each `interval`, and gives the connection up
-    /// after `count` without an answer: `ServerAliveInterval`, in whole seconds, and `ServerAliveCountMax`.
-    /// An ssh process that has been stopped for as long is given up likewise. Default: 15 s, 3 times.
+    /// after `count` without an answer: `ServerAliveInterval`, in whole seconds and at least one, and
+    /// `ServerAliveCountMax`, at least one. So a peer that says nothing is found within `interval` times `count`
+    /// plus one. An ssh process that has been stopped for as long is given up likewise. Default: 15 s, 3 times.
     pub fn keepalive(mut self, interval: Duration, count: u32) -> Self {
         self.keepalive = (interval, count);
         self
     }
 
-    /// How long the start may take, from ssh's to the child's first frame. Default: what
+    /// How long the start may take, from ssh's to the child's first frame, over all attempts; the clock stands
+    /// still while [`on_prompt`](crate::RouterBuilder::on_prompt) is asked. Default: what
     /// [`RouterBuilder::connect_timeout`](crate::RouterBuilder::connect_timeout) says, 30 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
@@ -171,7 +177,8 @@ impl Ssh {
         self
     }
 
-    /// More arguments for ssh, before all others: what is said here wins.
+    /// More arguments for ssh, before all others, so that of an option (`-o`) what is said here counts; what
+    /// decides about terminals (`-t`) and the configuration (`-F`) are this method's own.
     pub fn args<I>(mut self, args: I) -> Self
     where
         I: IntoIterator,
@@ -253,6 +260,7 @@ impl Ssh {
                 words.option("StrictHostKeyChecking", "no");
                 words.option("UserKnownHostsFile", "/dev/null");
                 words.option("GlobalKnownHostsFile", "/dev/null");
+                words.option("KnownHostsCommand", "none");
             }
             None => {}
         }
@@ -260,7 +268,7 @@ impl Ssh {
             words.path_option("UserKnownHostsFile", file)?;
         }
         for file in &self.identities {
-            words.pair("-i", expand_home(file));
+            words.path_option("IdentityFile", &expand_home(file))?;
         }
         if let Some(port) = self.port {
             words.pair("-p", port.to_string());
@@ -322,7 +330,7 @@ impl SshCommand {
 const CONFIGURATION_TAKES: Duration = Duration::from_secs(5);
 
 /// What keeps a user's configuration from getting between us and the child.
-const FIXED: [(&str, &str); 9] = [
+const FIXED: [(&str, &str); 12] = [
     ("RemoteCommand", "none"),
     ("StdinNull", "no"),
     ("SessionType", "default"),
@@ -331,6 +339,10 @@ const FIXED: [(&str, &str); 9] = [
     ("ClearAllForwardings", "yes"),
     ("Tunnel", "no"),
     ("ControlMaster", "no"),
+    ("ChannelTimeout", "none"),
+    // Drawings and warnings in front of what ssh has to say.
+    ("VisualHostKey", "no"),
+    ("WarnWeakCrypto", "no"),
     // Says when the server has let us in.
     ("LogLevel", "VERBOSE"),
 ];
@@ -341,9 +353,10 @@ impl Words {
     /// A path as a value of ssh_config(5), where blanks part values and `%` begins a token.
     fn path_option(&mut self, name: &str, path: &Path) -> Result<(), String> {
         let bytes = path.as_os_str().as_bytes();
-        if bytes.iter().any(|byte| b"\"\n".contains(byte)) {
+        let has_variable = bytes.windows(2).any(|pair| pair == b"${");
+        if has_variable || bytes.iter().any(|byte| b"\"\n".contains(byte)) {
             return Err(format!(
-                "{path:?} cannot be told to ssh: it has a quotation mark or a newline in it"
+                "{path:?} cannot be told to ssh: it has a quotation mark, a newline or ${{ in it"
             ));
         }
         let mut option = format!("{name}=\"").into_bytes();
@@ -383,8 +396,11 @@ impl Method for Ssh {
             name_has_pid: false,
             python: self.python.clone(),
             tool: Tool::Ssh(self.command()),
-            // Questions are asked on the terminal, not in a window.
-            env: vec![("SSH_ASKPASS_REQUIRE".into(), "never".into())],
+            // Questions are asked on the terminal, not in a window; clients before 8.4 know only the second.
+            env: vec![
+                ("SSH_ASKPASS_REQUIRE".into(), "never".into()),
+                ("SSH_ASKPASS".into(), "false".into()),
+            ],
             current_dir: None,
             connect_timeout: self.connect_timeout,
             keepalive: Some(self.keepalive),
@@ -431,7 +447,7 @@ mod tests {
         let error = Ssh::new("web").known_hosts("a\"b").command().unwrap_err();
         assert_eq!(
             error,
-            "\"a\\\"b\" cannot be told to ssh: it has a quotation mark or a newline in it"
+            "\"a\\\"b\" cannot be told to ssh: it has a quotation mark, a newline or ${ in it"
         );
     }
 
