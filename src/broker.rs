@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::connect::{Plan, Target};
 use crate::end::End;
 use crate::link::Link;
 use crate::log::Level;
@@ -33,6 +34,8 @@ pub(crate) trait Events: Send + Sync {
     fn printed(&self, peer: &Arc<Peer>, bytes: &[u8]);
     /// The program that carries the child's stream asks this; `attempt` is for the answer.
     fn asked(&self, peer: &Arc<Peer>, attempt: u32, prompt: Prompt);
+    /// It is to be found out, by this plan, whom a password is for; `attempt` is for the answer.
+    fn wants_target(&self, peer: &Arc<Peer>, attempt: u32, plan: Plan);
     /// Something about the child that is worth a line of the log.
     fn note(&self, peer: &Arc<Peer>, level: Level, note: String);
     /// How many records of any child's log have been shown so far.
@@ -58,6 +61,7 @@ enum Command {
     Leave(u32),
     Break(u32, &'static str),
     Answer(u32, u32, Option<Secret>),
+    Target(u32, u32, Target),
     Stop,
 }
 
@@ -114,6 +118,11 @@ impl Handle {
     /// The prompt handler's answer to a question of this attempt to start a child.
     pub(crate) fn answer(&self, id: u32, attempt: u32, answer: Option<Secret>) {
         let _ = self.command(Command::Answer(id, attempt, answer));
+    }
+
+    /// Whom the password of this attempt to start a child is for.
+    pub(crate) fn target(&self, id: u32, attempt: u32, target: Target) {
+        let _ = self.command(Command::Target(id, attempt, target));
     }
 
     /// Shuts all children down, then the broker itself.
@@ -291,6 +300,11 @@ impl Broker<'_> {
                 Command::Answer(id, attempt, answer) => {
                     if let Some(mut link) = self.link(id) {
                         link.answered(self.events, attempt, answer);
+                    }
+                }
+                Command::Target(id, attempt, target) => {
+                    if let Some(mut link) = self.link(id) {
+                        link.target_found(self.events, attempt, target);
                     }
                 }
                 Command::Stop => {

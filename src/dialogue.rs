@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use crate::connect::{Conversation, Move, QUIET, Terminal};
+use crate::connect::{Conversation, Move, QUIET, Target, Terminal};
 use crate::secret::Secret;
 use crate::sys;
 
@@ -70,6 +70,12 @@ impl Dialogue {
     ) -> Option<(Move, Duration)> {
         let took = now - self.asked_at.take()?;
         Some((self.conversation.answered(answer), took))
+    }
+
+    /// This is whom the password is for; gives what is to be done.
+    pub(crate) fn target_found(&mut self, target: Target, now: Instant) -> Option<Move> {
+        let next = self.conversation.target_found(target);
+        self.note_asked(next, now)
     }
 
     /// There is nothing left to ask: what is there is read and dropped, and secrets are overwritten.

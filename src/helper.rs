@@ -30,6 +30,8 @@ pub(crate) type Prompter = Box<dyn FnMut(&Prompt) -> Option<String> + Send>;
 /// Where its answer goes.
 type Reply = Box<dyn FnOnce(Option<Secret>) + Send>;
 
+type Job = Box<dyn FnOnce() + Send>;
+
 /// The helper thread's queues.
 pub(crate) struct Helper {
     state: Mutex<State>,
@@ -46,6 +48,8 @@ pub(crate) struct Helper {
 #[derive(Default)]
 struct State {
     imports: VecDeque<(Arc<Peer>, Vec<u8>)>,
+    /// What a start waits for.
+    jobs: VecDeque<(Arc<Peer>, Job)>,
     prompts: VecDeque<(Arc<Peer>, Prompt, Reply)>,
     log: VecDeque<(Arc<Peer>, Entry)>,
     thread: Option<JoinHandle<()>>,
@@ -135,7 +139,8 @@ impl Helper {
     }
 
     /// Asks the prompt handler, later, and tells `reply` on the helper thread: `None` where it gives no
-    /// answer or panics. Where there is no handler or no thread, it tells `None` at once. After the shutdown `reply` is dropped. Never blocks.
+    /// answer or panics. Where there is no handler or no thread, it tells `None` at once. After the
+    /// shutdown `reply` is dropped. Never blocks.
     pub(crate) fn prompt(
         self: &Arc<Self>,
         peer: &Arc<Peer>,
@@ -153,6 +158,14 @@ impl Helper {
         // Without a thread nobody can be asked; those that were queued before wait for nobody either.
         let unasked = std::mem::take(&mut self.lock().prompts);
         unasked.into_iter().for_each(|(_, _, reply)| reply(None));
+    }
+
+    /// Runs something that may take its time for the start of `peer`, later; not for one that has ended. Without
+    /// a thread nobody does: the start ends at its deadline.
+    pub(crate) fn run_for(self: &Arc<Self>, peer: &Arc<Peer>, job: impl FnOnce() + Send + 'static) {
+        let mut state = self.lock();
+        state.jobs.push_back((peer.clone(), Box::new(job)));
+        self.wake(state);
     }
 
     /// How many records have been shown: while this grows, the log's sink is not stuck.
@@ -180,6 +193,12 @@ impl Helper {
             if let Some((peer, data)) = state.imports.pop_front() {
                 drop(state);
                 self.serve(&peer, &data);
+            } else if let Some((peer, job)) = state.jobs.pop_front() {
+                let stopping = state.stopping;
+                drop(state);
+                if !stopping && peer.ended().is_none() {
+                    job();
+                }
             } else if let Some((peer, prompt, reply)) = state.prompts.pop_front() {
                 let stopping = state.stopping;
                 drop(state);

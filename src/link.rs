@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::backlog::Pace;
 use crate::broker::Events;
-use crate::connect::{Again, Carrier, Handshake, Move, Terminal};
+use crate::connect::{Again, Carrier, Handshake, Move, Target, Terminal};
 use crate::dialogue::Dialogue;
 use crate::end::End;
 use crate::keepalive::Keepalive;
@@ -140,8 +140,23 @@ impl Link {
         }
     }
 
+    /// It is known whom the password of this attempt is for.
+    pub(crate) fn target_found(&mut self, events: &dyn Events, attempt: u32, target: Target) {
+        let Some(dialogue) = self.dialogue.as_mut().filter(|_| attempt == self.start.attempt())
+        else {
+            return;
+        };
+        if let Some(next) = dialogue.target_found(target, Instant::now()) {
+            self.act(events, next);
+        }
+    }
+
     fn act(&mut self, events: &dyn Events, next: Move) {
         match next {
+            Move::FindTarget => {
+                let plan = self.start.plan().without_answers();
+                events.wants_target(&self.peer, self.start.attempt(), plan);
+            }
             Move::Write(line) => self.dialogue.iter().for_each(|dialogue| dialogue.write(&line)),
             Move::Ask(prompt) => {
                 self.start.asked();

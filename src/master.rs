@@ -377,12 +377,11 @@ impl Master {
         &self,
         id: u32,
         hello_handle: u32,
-        mut plan: Plan,
+        plan: Plan,
     ) -> std::result::Result<Arc<Peer>, End> {
         if self.is_down() {
             return Err(End::Shutdown);
         }
-        plan.find_target();
         let name = plan.name.clone();
         let fail = |reason| {
             let context = name.clone();
@@ -476,6 +475,11 @@ impl Events for Master {
     fn asked(&self, peer: &Arc<Peer>, attempt: u32, prompt: Prompt) {
         let (broker, id) = (self.broker.clone(), peer.id());
         self.helper.prompt(peer, prompt, move |answer| broker.answer(id, attempt, answer));
+    }
+
+    fn wants_target(&self, peer: &Arc<Peer>, attempt: u32, plan: Plan) {
+        let (broker, id) = (self.broker.clone(), peer.id());
+        self.helper.run_for(peer, move || broker.target(id, attempt, plan.find_target()));
     }
 
     fn note(&self, peer: &Arc<Peer>, level: Level, note: String) {

@@ -8,7 +8,9 @@ use econtext::{ConnectError, Context, Error, Prompt, PromptKind, Router, Ssh, St
 
 mod support;
 
-use support::{Process, Prompts, Sshd, TempDir, User, descendants, fake_ssh, isolated};
+use support::{
+    Process, Prompts, Sshd, TempDir, User, descendants, fake_ssh, isolated, mkfifo, script,
+};
 
 const PASSWORD: &str = "correct horse 7";
 
@@ -415,6 +417,36 @@ fn a_server_that_does_not_wait_for_a_person_ends_the_start() {
             }
             other => panic!("{other:?}"),
         }
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_start_with_a_password_returns_before_ssh_says_whom_it_connects_to() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let (may_ask, may_tell) = (mkfifo(&dir, "may-ask"), mkfifo(&dir, "may-tell"));
+        let told = dir.path().join("told");
+        let body = format!(
+            "read x <{}; ask \"deploy@web1's password: \"; [ \"$answer\" = sesame ] || exit 1\n\
+             logged_in; run",
+            may_ask.display(),
+        );
+        let inner = fake_ssh(&dir, &body);
+        let outer = format!(
+            "case \" $* \" in *' -G '*) read x <{}; echo >{} ;; esac\nexec {} \"$@\"",
+            may_tell.display(),
+            told.display(),
+            inner.display(),
+        );
+        let ssh = script(&dir, "slow-to-tell", &outer);
+        let router = Router::new().unwrap();
+        let context = router.start(Ssh::new("alias").ssh_path(ssh).password("sesame"));
+        assert!(!told.exists() && !context.is_connected());
+        std::fs::write(may_ask, "\n").unwrap();
+        std::fs::write(may_tell, "\n").unwrap();
+        context.call::<u32>("os:getpid", ()).unwrap();
+        assert!(told.exists());
         router.shutdown().unwrap();
     });
 }

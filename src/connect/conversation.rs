@@ -35,8 +35,8 @@ pub(crate) struct Answers {
     pub(crate) accept_host_key: bool,
     /// There is a prompt handler for everything else.
     pub(crate) ask: bool,
-    /// Whom the password is for.
-    pub(crate) target: Target,
+    /// Whom the password is for, once that is known.
+    pub(crate) target: Option<Target>,
 }
 
 impl Answers {
@@ -58,6 +58,8 @@ pub(crate) enum Move {
     Write(Secret),
     /// Ask the prompt handler, and tell [`Conversation::answered`].
     Ask(Prompt),
+    /// Find out whom the password is for, and tell [`Conversation::target_found`].
+    FindTarget,
     /// Give the start up.
     Fail(Stage, String),
 }
@@ -74,6 +76,8 @@ pub(crate) struct Conversation {
     /// What the handler has been asked.
     asked: Option<usize>,
     history: Vec<Asked>,
+    /// It is being found out whom the password is for.
+    is_finding: bool,
     is_over: bool,
 }
 
@@ -101,6 +105,7 @@ impl Conversation {
             line: Vec::new(),
             asked: None,
             history: Vec::new(),
+            is_finding: false,
             is_over: false,
         }
     }
@@ -142,6 +147,13 @@ impl Conversation {
         (self.is_over, self.asked) = (true, None);
     }
 
+    /// This is whom the password is for: the question that waited for it is decided now.
+    pub(crate) fn target_found(&mut self, target: Target) -> Option<Move> {
+        self.answers.target = Some(target);
+        let was_finding = std::mem::take(&mut self.is_finding);
+        (was_finding && self.listens()).then(|| self.question())
+    }
+
     /// What the handler said to the [`Prompt`] that it was asked last.
     pub(crate) fn answered(&mut self, answer: Option<Secret>) -> Move {
         let asked = self.asked.take().expect("an answer is one to a question");
@@ -159,11 +171,16 @@ impl Conversation {
     }
 
     fn listens(&self) -> bool {
-        self.asked.is_none() && !self.is_over
+        self.asked.is_none() && !self.is_finding && !self.is_over
     }
 
     /// The line is a question: what now?
     fn question(&mut self) -> Move {
+        let is_password = understand(&self.shown_line()) == Question::Password;
+        if is_password && self.answers.password.is_some() && self.answers.target.is_none() {
+            self.is_finding = true;
+            return Move::FindTarget;
+        }
         let line = self.shown_line();
         self.line.clear();
         let lines = String::from_utf8_lossy(&std::mem::take(&mut self.lines)).into_owned();
@@ -220,7 +237,13 @@ impl Conversation {
     /// What was given beforehand for such a question.
     fn given(&self, question: Question, line: &str, is_alone: bool, text: &str) -> Option<Given> {
         match question {
-            Question::Password if self.answers.target.is_asked_in(line, is_alone) => {
+            Question::Password
+                if self
+                    .answers
+                    .target
+                    .as_ref()
+                    .is_some_and(|it| it.is_asked_in(line, is_alone)) =>
+            {
                 let answer = self.answers.password.clone()?;
                 Some(Given { answer, what: "the password" })
             }
@@ -274,7 +297,7 @@ impl Conversation {
         match asked.question.kind() {
             PromptKind::Password if self.answers.password.is_some() => format!(
                 "\"{quoted}\" needs an answer, and .password(..) is for {} alone: set {handler}",
-                escape(self.answers.target.name())
+                escape(self.answers.target.as_ref().map_or("the host", Target::name))
             ),
             PromptKind::Password => {
                 format!("\"{quoted}\" needs an answer: set .password(..) or {handler}")

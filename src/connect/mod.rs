@@ -27,6 +27,7 @@ pub use prompt::{Prompt, PromptKind};
 pub(crate) use quote::command_line;
 pub(crate) use ssh::SshCommand;
 pub use ssh::{HostKeys, Ssh};
+pub(crate) use target::Target;
 
 /// A way to start a context. Its plans are made by the methods of this crate.
 pub trait Method {
@@ -150,12 +151,17 @@ impl Plan {
         }
     }
 
-    /// Learns from the tool whom a password is for, where one is given. Takes at most some seconds.
-    pub(crate) fn find_target(&mut self) {
-        let Tool::Ssh(Ok(ssh)) = &self.tool else { return };
-        if self.answers.password.is_some() {
-            self.answers.target = ssh.target(|argv| self.spawn_words(argv, false));
+    /// Learns from ssh whom a password is for. Takes some milliseconds, and at most some seconds.
+    pub(crate) fn find_target(&self) -> Target {
+        match &self.tool {
+            Tool::Ssh(Ok(ssh)) => ssh.target(|argv| self.spawn_words(argv, false)),
+            _ => Target::default(),
         }
+    }
+
+    /// The same plan without the secrets in it.
+    pub(crate) fn without_answers(&self) -> Plan {
+        Plan { answers: Answers::default(), ..self.clone() }
     }
 
     fn spawn_words(&self, argv: &[OsString], on_terminal: bool) -> Result<Carrier, String> {

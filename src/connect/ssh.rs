@@ -124,9 +124,8 @@ impl Ssh {
     /// [`on_prompt`](crate::RouterBuilder::on_prompt). It is written to ssh's own terminal, once, and its
     /// memory is overwritten when the last copy of this method and of the start is dropped.
     ///
-    /// ssh is asked first (`ssh -G`) whom it will connect to, so that it is known whose question is the
-    /// host's. That takes some milliseconds of [`Router::start`](crate::Router::start), and up to 5 s where the
-    /// configuration runs a slow program (`Match exec`).
+    /// When a password is asked for, ssh is asked (`ssh -G`) whom it connects to, so that it is known whose
+    /// question is the host's.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Secret::from(password.into()));
         self

@@ -12,7 +12,7 @@ const HOST_KEY: &str = "\rThe authenticity of host 'web1 (10.0.0.1)' can't be es
     Are you sure you want to continue connecting (yes/no/[fingerprint])? ";
 
 fn nothing() -> Answers {
-    Answers { target: Target::from_configuration(DIRECT).unwrap(), ..Answers::default() }
+    Answers { target: Target::from_configuration(DIRECT), ..Answers::default() }
 }
 
 fn given() -> Answers {
@@ -278,7 +278,7 @@ fn a_question_that_nobody_answers_ends_the_start_and_says_what_to_do() {
 
 #[test]
 fn the_password_is_not_given_to_a_jump_host() {
-    let behind = Answers { target: Target::from_configuration(BEHIND).unwrap(), ..given() };
+    let behind = Answers { target: Target::from_configuration(BEHIND), ..given() };
     let reason = |question: &str| failed(new(behind.clone()).receive(question.as_bytes())).1;
     assert_eq!(
         reason("me@gate's password: "),
@@ -354,4 +354,24 @@ fn debug_shows_which_answers_are_set_and_never_what_they_are() {
     for text in [shown, format!("{conversation:?}"), format!("{next:?}")] {
         assert!(!text.contains("hunter2") && !text.contains("horse"), "{text}");
     }
+}
+
+#[test]
+fn a_password_waits_until_it_is_known_whom_it_is_for() {
+    let mut conversation = new(Answers { target: None, ..given() });
+    assert!(matches!(conversation.receive(b"me@gate's password: "), Some(Move::FindTarget)));
+    assert!(!conversation.wants_quiet());
+    let behind = Target::from_configuration(BEHIND).unwrap();
+    let (stage, reason) = failed(conversation.target_found(behind.clone()));
+    assert_eq!(stage, Stage::Login);
+    assert!(reason.contains("me@gate's password:"), "{reason}");
+
+    let mut conversation = new(Answers { target: None, ..given() });
+    assert!(matches!(conversation.receive(b"deploy@web1's password: "), Some(Move::FindTarget)));
+    assert_eq!(written(conversation.target_found(behind.clone())), "hunter2\n");
+    // Other questions do not wait.
+    let mut conversation = new(Answers { target: None, ..given() });
+    let passphrase = conversation.receive(b"Enter passphrase for key '/k': ");
+    assert_eq!(written(passphrase), "correct horse\n");
+    assert!(conversation.target_found(behind).is_none());
 }
