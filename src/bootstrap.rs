@@ -134,6 +134,8 @@ pub(crate) struct Config<'a> {
     pub(crate) unidirectional: bool,
     /// Whether the master serves a `__main__`; where it does not, the child has an empty one.
     pub(crate) has_main: bool,
+    /// The modules that it takes from the master even where it has them.
+    pub(crate) always: &'a [String],
 }
 
 /// `config` as it travels: four bytes of length, then a pickled tuple.
@@ -148,9 +150,7 @@ pub(crate) fn configuration(config: &Config) -> Vec<u8> {
     }
     pickle.extend_from_slice(&[b'e', b'U', 20]);
     pickle.extend_from_slice(config.key);
-    pickle.push(b'X');
-    pickle.extend_from_slice(&(config.name.len() as u32).to_le_bytes());
-    pickle.extend_from_slice(config.name.as_bytes());
+    put_text(&mut pickle, config.name);
     for number in [
         config.log_level,
         config.max_message_bytes,
@@ -164,10 +164,21 @@ pub(crate) fn configuration(config: &Config) -> Vec<u8> {
     for flag in [config.unidirectional, config.has_main] {
         pickle.push(if flag { 0x88 } else { 0x89 });
     }
-    pickle.extend_from_slice(b"t.");
+    pickle.extend_from_slice(b"](");
+    for name in config.always {
+        put_text(&mut pickle, name);
+    }
+    pickle.extend_from_slice(b"et.");
     let length = (pickle.len() - 4) as u32;
     pickle[..4].copy_from_slice(&length.to_be_bytes());
     pickle
+}
+
+/// Text as BINUNICODE.
+fn put_text(pickle: &mut Vec<u8>, text: &str) {
+    pickle.push(b'X');
+    pickle.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    pickle.extend_from_slice(text.as_bytes());
 }
 
 /// An integer as LONG1, which unlike BININT has room for every u32.
@@ -391,12 +402,13 @@ mod tests {
             hello_handle: 1000,
             unidirectional: false,
             has_main: true,
+            always: &["yaml".into()],
         };
         let bytes = configuration(&config);
         assert_eq!(bytes[..4], ((bytes.len() - 4) as u32).to_be_bytes());
         assert!(bytes[4..].starts_with(
             b"\x80\x02(\x8a\x05\x03\0\0\0\0](\x8a\x05\x01\0\0\0\0\x8a\x05\0\0\0\0\0eU\x14\x07"
         ));
-        assert!(bytes.ends_with(b"\x89\x88t."));
+        assert!(bytes.ends_with(b"\x89\x88](X\x04\0\0\0yamlet."));
     }
 }

@@ -419,6 +419,7 @@ impl Master {
             hello_handle,
             unidirectional: settings.unidirectional,
             has_main: self.modules.has_main(),
+            always: &self.modules.taken_always(),
         }));
         peer.send_preamble(flight);
         let decoder = Decoder::new(&key.derive(b"up"), protect, max_message_bytes);

@@ -435,8 +435,9 @@ class Router(object):
 
     def __init__(self, fd_in, fd_out, config):
         (self.id, self.parents, key, self.name, self.level, limit, protect, self.window, self.grace_ms,
-         self.hello, self.unidirectional, self.has_main) = config
+         self.hello, self.unidirectional, self.has_main, always) = config
         self.parent, self.name, key = self.parents[0], text(self.name), bytes(key)
+        HOOKED.update(map(str, always))
         self.errors = private(os.dup(2))  # what ends the stream is said on the real stderr
         self.wake_fd, self.woken_by = pipe()
         self.rouse_fd, self.roused_by = pipe()
@@ -710,9 +711,11 @@ class Importer(object):
     """
 
     def __init__(self):
-        self.modules = {}  # name: (names of children or None, path, compressed source), asked for or pushed
-        self.waiting = {}  # name: [lock, what came] of each thread that waits
-        self.lock, self.busy, self.server, self.closed = _thread.allocate_lock(), set(), None, False
+        # name: (names of children or None, path, compressed source, what comes with it), None if no parent has it.
+        # That of the empty name has as its children the names that are served at the top level.
+        self.modules, self.coming = {}, set()  # what was asked for or pushed, and names that surely will be pushed
+        self.waiting = {}  # name: [lock, what came, whether anything came] of each thread that waits
+        self.lock, self.owner, self.busy, self.server, self.closed = _thread.allocate_lock(), None, set(), None, False
 
     def on_module(self, src, auth, reply_to, data):
         name, children, path, compressed, related = decode(data)
@@ -720,62 +723,91 @@ class Importer(object):
         if compressed is not None:
             if children is not None:
                 children = [str(child) for child in children]
-            found = children, str(path.encode('utf-8')) if str is bytes else path, compressed
+            related = [str(other) for other in related]
+            found = children, str(path.encode('utf-8')) if str is bytes else path, compressed, related
         with self.lock:
-            if found:
-                self.modules[name] = found
-            self.answer(name, found)
+            if not name:
+                self.invalidate_caches()
+            self.modules[name] = found
+            if found and '/' not in name:  # further pieces of a file come when asked for
+                self.coming.update(related)
+            self.coming.difference_update(self.modules)
+            self.answer(name, found, True)
 
-    def answer(self, name, found=None):
+    def invalidate_caches(self):
+        """Forget what no parent had."""
+        for name in list(self.modules):
+            if not (name and self.modules[name]):
+                self.modules.pop(name, None)
+
+    def answer(self, name, *found):
         for waiter in self.waiting.pop(name, ()):
-            waiter[1] = found
+            waiter[1:] = found
             waiter[0].release()
 
     def close(self):
         with self.lock:
             self.closed = True
             for name in list(self.waiting):
-                self.answer(name)
+                self.answer(name, None, False)
 
     def fetch(self, name, again=False):
-        """What the parent has for the module `name`, asked for `again` or not; None if nothing."""
-        waiter = [_thread.allocate_lock(), None]
+        """What the parent has for `name`, asked for `again` or not; None if nothing.
+
+        What was announced is waited for. ImportError if the stream ends first.
+        """
+        me, waiter = _thread.get_ident(), [_thread.allocate_lock(), None, False]
+        ask = None
+        if self.owner == me or router.stream.leader == me:  # in a finalizer, which must not wait
+            return self.modules.get(name)
         with self.lock:
-            if name in self.modules and not again or self.closed or os.getpid() != router.stream.pid or (
-                    _thread.get_ident() == router.stream.leader):  # in a finalizer
-                return self.modules.get(name)
-            waiter[0].acquire()
-            waiters = self.waiting.setdefault(name, [])
-            waiters.append(waiter)
-        if waiters[0] is waiter:
-            router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
-        router.need()
-        # The interpreter calls find_spec with its import lock held. Others could not import meanwhile, and on
-        # PyPy the broker thread would stop, where a collection may want the lock on any thread.
-        held = 0
-        try:
-            while release_import_lock:
-                release_import_lock()
-                held += 1
-        except RuntimeError:
-            pass
-        try:
-            waiter[0].acquire()
-        finally:
-            for _ in range(held):
-                acquire_import_lock()
+            self.owner = me
+            if name in self.modules and not again:
+                waiter[1:] = self.modules[name], True
+            elif not self.closed and os.getpid() == router.stream.pid:
+                ask = name not in self.waiting and name not in self.coming
+                waiter[0].acquire()
+                self.waiting.setdefault(name, []).append(waiter)
+            self.owner = None
+        if ask is not None:
+            if ask:
+                router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
+            router.need()
+            # The interpreter calls find_spec with its import lock held. Others could not import meanwhile, and on
+            # PyPy the broker thread would stop, where a collection may want the lock on any thread.
+            held = 0
+            try:
+                while release_import_lock:
+                    release_import_lock()
+                    held += 1
+            except RuntimeError:
+                pass
+            try:
+                waiter[0].acquire()
+            finally:
+                for _ in range(held):
+                    acquire_import_lock()
+        if not waiter[2]:
+            raise ImportError('%s cannot be loaded: %s' % (name, router.reason or 'this is a forked copy of the context'))
         return waiter[1]
 
     def refused(self, name):
         """Whether it is known without asking that no parent has `name`."""
+        if name in self.modules or name in self.coming:
+            return False
         parent, _, child = name.rpartition('.')
         package = sys.modules.get(parent)
         if not package or parent == 'econtext':
-            name = name.partition('.')[0]
-            local = sys.modules.get(name[1:])  # which has no C half here, if it is not one that is served
-            return name in NEVER or name[:1] == '_' and local and getattr(local, '__loader__', None) is not self.server
-        if parent in self.modules and getattr(package, '__loader__', None) is self.server:
-            return child not in (self.modules[parent][0] or ())
+            top = name.partition('.')[0]
+            if top in NEVER:
+                return True
+            served = self.modules.get('')
+            if served and top not in ('econtext', '__main__'):
+                return not set(served[0]).intersection((top, '*'))
+            local = sys.modules.get(top[1:])  # which has no C half here, if it is not one that is served
+            return top[:1] == '_' and local and getattr(local, '__loader__', None) is not self.server
+        if self.modules.get(parent) and getattr(package, '__loader__', None) is self.server:
+            return not set(self.modules[parent][0] or ()).intersection((child, '*'))
         # A package with a file of its own is local and whole; one without is a namespace, open to all.
         return getattr(package, '__file__', None) is not None
 
@@ -806,7 +838,9 @@ class Importer(object):
             try:
                 self.start()
             except ImportError:  # the stream has ended
-                return spec
+                if spec:
+                    return spec
+                raise
             return self.server.find_spec(name, spec) if target else self.server.find_module(name, path)
         return spec
 

@@ -8,6 +8,7 @@
 #[allow(dead_code, reason = "what pushes modules will ask it")]
 mod imports;
 mod lexer;
+mod policy;
 mod roots;
 mod script;
 mod serve;
@@ -19,6 +20,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use policy::Policy;
 use roots::{Embedded, Place, Root, Roots};
 use script::Script;
 use store::Store;
@@ -55,6 +57,7 @@ struct Shared {
 struct Sources {
     roots: Roots,
     script: Option<Arc<Script>>,
+    policy: Policy,
 }
 
 impl Modules {
@@ -103,6 +106,22 @@ impl Modules {
     pub fn main_script(&self, path_shown: impl Into<String>, text: impl Into<Vec<u8>>) -> &Self {
         let script = Arc::new(Script::new(path_shown.into(), &text.into()));
         self.change(|sources| sources.script = Some(script))
+    }
+
+    /// Takes these modules, and what is in them, from the program even where the interpreter has some of that
+    /// name: `["yaml"]`. For contexts that are started later.
+    ///
+    /// # Panics
+    ///
+    /// If one cannot be the name of a module.
+    pub fn always<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) -> &Self {
+        let names = policy::module_names(names);
+        self.change(|sources| sources.policy.always.extend(names))
+    }
+
+    /// What [`always`](Modules::always) was told.
+    pub(crate) fn taken_always(&self) -> Vec<String> {
+        self.sources().policy.always.clone()
     }
 
     /// Whether there is a script to serve as `__main__`.
