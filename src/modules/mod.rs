@@ -23,7 +23,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use policy::Policy;
 use roots::{Embedded, Place, Root, Roots};
 use script::Script;
-use store::Store;
+use store::{Served, Store};
 
 use crate::built;
 
@@ -129,63 +129,14 @@ impl Modules {
         self.sources().script.is_some()
     }
 
-    /// Finds the module of this name. Reads files, and compresses what it has not before.
+    /// One search over the sources as they are now.
+    pub(crate) fn searching(&self) -> Finder<'_> {
+        Finder { sources: self.sources(), store: &self.shared.store }
+    }
+
+    /// Finds the module of this name, in a search of its own.
     pub(crate) fn find(&self, name: &str) -> Found {
-        if name == MAIN {
-            return self.main();
-        }
-        if is_own(name) {
-            let built = built::MODULES.iter().find(|(own, _, _)| *own == name);
-            return built.map_or(Found::Missing, |(_, path, compressed)| {
-                Found::Module(Module {
-                    name: name.to_owned(),
-                    pkg_present: None,
-                    path: (*path).to_owned(),
-                    compressed: Arc::from(*compressed),
-                })
-            });
-        }
-        if !is_module_name(name) {
-            return Found::Missing;
-        }
-        match self.find_served(name) {
-            Ok(Some(module)) => Found::Module(module),
-            Ok(None) => Found::Missing,
-            Err(reason) => Found::Refused(reason),
-        }
-    }
-
-    fn main(&self) -> Found {
-        let (path, text) = match &self.sources().script {
-            // `multiprocessing`, for one, wants there to be a `__main__`.
-            None => (String::new(), Ok(store::compress(b""))),
-            Some(script) => (script.path.clone(), script.compressed.clone()),
-        };
-        match text {
-            Ok(compressed) => {
-                Found::Module(Module { name: MAIN.to_owned(), pkg_present: None, path, compressed })
-            }
-            Err(reason) => Found::Refused(reason),
-        }
-    }
-
-    fn find_served(&self, name: &str) -> Result<Option<Module>, String> {
-        let sources = self.sources();
-        let Some(place) = sources.roots.locate(name)? else { return Ok(None) };
-        let (path, compressed) = match &place {
-            Place::Embedded(embedded) => (embedded.shown(), embedded.compressed()),
-            Place::Module(file) => (shown(file), self.shared.store.read(file)?),
-            Place::Package(_, directory) => {
-                let file = directory.join("__init__.py");
-                (shown(&file), self.shared.store.read(&file)?)
-            }
-            Place::Namespace(directories) => {
-                let first = directories.first().map(|(_, directory)| shown(directory));
-                (first.unwrap_or_default(), store::compress(b""))
-            }
-        };
-        let pkg_present = sources.roots.children(name, &place)?;
-        Ok(Some(Module { name: name.to_owned(), pkg_present, path, compressed }))
+        self.searching().find(name)
     }
 
     fn sources(&self) -> Arc<Sources> {
@@ -202,6 +153,123 @@ impl Modules {
 impl fmt::Debug for Modules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Modules").finish_non_exhaustive()
+    }
+}
+
+/// One search over one state of the sources, for as many names as are wanted of it.
+pub(crate) struct Finder<'a> {
+    sources: Arc<Sources>,
+    store: &'a Store,
+}
+
+impl Finder<'_> {
+    /// Finds the module of this name. Reads files, and compresses what it has not before.
+    pub(crate) fn find(&mut self, name: &str) -> Found {
+        if name == MAIN {
+            return self.main();
+        }
+        if is_own(name) {
+            let built = built::MODULES.iter().find(|(own, _, _)| *own == name);
+            return built.map_or(Found::Missing, |(_, path, compressed)| {
+                Found::Module(Module {
+                    name: name.to_owned(),
+                    pkg_present: None,
+                    path: (*path).to_owned(),
+                    compressed: Arc::from(*compressed),
+                    imports: Arc::default(),
+                })
+            });
+        }
+        if !is_module_name(name) {
+            return Found::Missing;
+        }
+        match self.find_served(name) {
+            Ok(Some(module)) => Found::Module(module),
+            Ok(None) => Found::Missing,
+            Err(reason) => Found::Refused(reason),
+        }
+    }
+
+    /// Whether something of this name is there, be it refused. Reads no source.
+    #[allow(dead_code)] // nobody asks yet
+    pub(crate) fn has(&mut self, name: &str) -> bool {
+        if name == MAIN || is_own(name) || !is_module_name(name) {
+            return self.find(name) != Found::Missing;
+        }
+        !matches!(self.sources.roots.locate(name), Ok(None))
+    }
+
+    /// The names at the top level of all roots, sorted; `*` if there may be more.
+    #[allow(dead_code)] // nobody asks yet
+    pub(crate) fn top(&mut self) -> Vec<String> {
+        vec!["*".to_owned()]
+    }
+
+    /// A data file of a package, or a directory of such.
+    #[allow(dead_code)] // nobody asks yet
+    pub(crate) fn data(&mut self, _package: &str, _path: &str) -> Result<Option<Data>, String> {
+        Ok(None)
+    }
+
+    fn main(&self) -> Found {
+        let (path, text) = match &self.sources.script {
+            // `multiprocessing`, for one, wants there to be a `__main__`.
+            None => (String::new(), Ok(Served::new(b""))),
+            Some(script) => (script.path.clone(), script.served.clone()),
+        };
+        match text {
+            Ok(Served { compressed, imports }) => Found::Module(Module {
+                name: MAIN.to_owned(),
+                pkg_present: None,
+                path,
+                compressed,
+                imports,
+            }),
+            Err(reason) => Found::Refused(reason),
+        }
+    }
+
+    fn find_served(&self, name: &str) -> Result<Option<Module>, String> {
+        let sources = &self.sources;
+        let Some(place) = sources.roots.locate(name)? else { return Ok(None) };
+        let (path, served) = match &place {
+            Place::Embedded(embedded) => (embedded.shown(), embedded.served()),
+            Place::Module(file) => (shown(file), self.store.read(file)?),
+            Place::Package(_, directory) => {
+                let file = directory.join("__init__.py");
+                (shown(&file), self.store.read(&file)?)
+            }
+            Place::Namespace(directories) => {
+                let first = directories.first().map(|(_, directory)| shown(directory));
+                (first.unwrap_or_default(), Served::default())
+            }
+        };
+        let pkg_present = sources.roots.children(name, &place)?;
+        let Served { compressed, imports } = served;
+        Ok(Some(Module { name: name.to_owned(), pkg_present, path, compressed, imports }))
+    }
+}
+
+/// What is asked for beside modules.
+#[allow(dead_code)] // nobody asks yet
+pub(crate) enum Data {
+    File {
+        shown: String,
+        size: u64,
+    },
+    /// The files of a directory as `name`, its directories as `name/`, those with an `__init__.py` as
+    /// `name/__init__.py`; sorted.
+    Listing {
+        shown: String,
+        entries: Vec<String>,
+    },
+}
+
+impl Data {
+    /// At most `length` bytes of a file, from `offset` on.
+    #[allow(dead_code)] // nobody asks yet
+    pub(crate) fn read(&self, _offset: u64, _length: usize) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
     }
 }
 
@@ -223,8 +291,10 @@ pub(crate) struct Module {
     pub(crate) pkg_present: Option<Vec<String>>,
     /// The user's own file name; of a package without `__init__.py` its directory, or nothing.
     pub(crate) path: String,
-    /// zlib of the source.
+    /// zlib of the source; of a package without `__init__.py` nothing.
     pub(crate) compressed: Arc<[u8]>,
+    /// What the source imports.
+    pub(crate) imports: Arc<imports::Imports>,
 }
 
 const MAIN: &str = "__main__";

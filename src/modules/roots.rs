@@ -11,7 +11,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::{is_identifier, store};
+use super::is_identifier;
+use super::store::Served;
 
 /// Where modules come from, first come, first found.
 #[derive(Clone, Default)]
@@ -134,7 +135,7 @@ pub(super) struct Embedded {
     /// Whether it is a package even if nothing is in it.
     package: bool,
     text: Vec<u8>,
-    compressed: OnceLock<Arc<[u8]>>,
+    served: OnceLock<Served>,
 }
 
 impl Embedded {
@@ -143,7 +144,7 @@ impl Embedded {
             Some(package) => (package.to_owned(), true),
             None => (name, false),
         };
-        Embedded { name, package, text, compressed: OnceLock::new() }
+        Embedded { name, package, text, served: OnceLock::new() }
     }
 
     /// A file name for tracebacks: the one that the module would have.
@@ -152,8 +153,8 @@ impl Embedded {
         self.name.replace('.', "/") + end
     }
 
-    pub(super) fn compressed(&self) -> Arc<[u8]> {
-        self.compressed.get_or_init(|| store::compress(&self.text)).clone()
+    pub(super) fn served(&self) -> Served {
+        self.served.get_or_init(|| Served::new(&self.text)).clone()
     }
 }
 

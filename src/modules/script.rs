@@ -5,22 +5,21 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::lexer::{Kind, Token, string_prefix, tokens};
-use super::store;
+use super::store::Served;
 
 pub(super) struct Script {
     /// The file name for tracebacks.
     pub(super) path: String,
-    /// zlib of what is served, or why nothing is.
-    pub(super) compressed: Result<Arc<[u8]>, String>,
+    /// What is served, or why nothing is.
+    pub(super) served: Result<Served, String>,
 }
 
 impl Script {
     pub(super) fn new(path: String, text: &[u8]) -> Script {
         let served = cut(text).map_err(|reason| format!("{path}: {reason}"));
-        Script { path, compressed: served.map(store::compress) }
+        Script { path, served: served.map(Served::new) }
     }
 }
 

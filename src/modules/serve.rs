@@ -77,6 +77,7 @@ fn raising(name: String, problem: &str) -> Module {
         name,
         pkg_present: None,
         compressed: super::store::compress(source.as_bytes()),
+        imports: Default::default(),
     }
 }
 

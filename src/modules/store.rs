@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::imports::{self, Imports};
+
 #[derive(Default)]
 pub(super) struct Store {
     files: Mutex<HashMap<PathBuf, Kept>>,
@@ -18,22 +20,36 @@ pub(super) struct Store {
 struct Kept {
     modified: Option<SystemTime>,
     size: u64,
-    compressed: Arc<[u8]>,
+    served: Served,
+}
+
+/// What is kept of a source.
+#[derive(Clone, Default)]
+pub(super) struct Served {
+    /// zlib of it; nothing at all if there is no source.
+    pub(super) compressed: Arc<[u8]>,
+    pub(super) imports: Arc<Imports>,
+}
+
+impl Served {
+    pub(super) fn new(text: &[u8]) -> Served {
+        Served { compressed: compress(text), imports: Arc::new(imports::scan(text)) }
+    }
 }
 
 impl Store {
-    /// zlib of the file's bytes, or why there is none, in one line with the file's name.
-    pub(super) fn read(&self, path: &Path) -> Result<Arc<[u8]>, String> {
+    /// The file in its kept form, or why there is none, in one line with the file's name.
+    pub(super) fn read(&self, path: &Path) -> Result<Served, String> {
         self.try_read(path).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    fn try_read(&self, path: &Path) -> io::Result<Arc<[u8]>> {
+    fn try_read(&self, path: &Path) -> io::Result<Served> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         let (modified, size) = (metadata.modified().ok(), metadata.len());
         if let Some(kept) = self.files().get(path) {
             if modified.is_some() && (kept.modified, kept.size) == (modified, size) {
-                return Ok(kept.compressed.clone());
+                return Ok(kept.served.clone());
             }
         }
         let mut text = Vec::new();
@@ -44,10 +60,10 @@ impl Store {
                 "larger than {limit} MiB, too large to be served"
             )));
         }
-        let compressed = compress(&text);
-        let kept = Kept { modified, size, compressed: compressed.clone() };
+        let served = Served::new(&text);
+        let kept = Kept { modified, size, served: served.clone() };
         self.files().insert(path.to_owned(), kept);
-        Ok(compressed)
+        Ok(served)
     }
 
     fn files(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Kept>> {

@@ -61,6 +61,9 @@ fn module(modules: &Modules, name: &str) -> Module {
 #[track_caller]
 fn text(modules: &Modules, name: &str) -> String {
     let compressed = module(modules, name).compressed;
+    if compressed.is_empty() {
+        return String::new(); // a package without `__init__.py`
+    }
     let text = miniz_oxide::inflate::decompress_to_vec_zlib(&compressed).unwrap();
     String::from_utf8(text).unwrap()
 }
