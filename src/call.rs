@@ -266,7 +266,11 @@ pub(crate) struct Call {
     context: Context,
     /// `call of os:getpid`, for errors.
     what: String,
+    /// Where the function is.
+    module: String,
     data: Vec<u8>,
+    /// Whether there are senders in the arguments, whosever they are.
+    has_senders: bool,
     held: Vec<Arc<Tx>>,
 }
 
@@ -304,14 +308,17 @@ impl Call {
         });
         let refuse = |reason| Error::Send { what: format!("arguments of {target}"), reason };
         message.map_err(|error| refuse(error.to_string()))?;
-        let held = find_senders(context, encoder.finish());
+        let senders = encoder.finish();
+        let has_senders = !senders.is_empty();
+        let held = find_senders(context, senders);
         let limit = master.settings.max_message_bytes;
         if data.len() > limit {
             let bytes = data.len();
             let reason = format!("{bytes} bytes, more than the {limit} of max_message_bytes");
             return Err(refuse(reason));
         }
-        Ok(Call { context: context.clone(), what: format!("call of {target}"), data, held })
+        let (context, module) = (context.clone(), module.to_owned());
+        Ok(Call { context, what: format!("call of {target}"), module, data, has_senders, held })
     }
 
     /// Sends it and waits for the result; a timeout covers both.
@@ -327,7 +334,8 @@ impl Call {
     }
 
     fn post<T: FromValue>(self, limit: Limit) -> Result<Pending<T>> {
-        let Call { context, what, data, held } = self;
+        self.push();
+        let Call { context, what, data, held, .. } = self;
         let mailbox = Arc::new(Mailbox::default());
         let answer = Arc::new(Answer { mailbox: mailbox.clone(), held: Mutex::new(held) });
         let peer = context.peer();
@@ -346,9 +354,19 @@ impl Call {
         Ok(Pending { context, what, mailbox, result: PhantomData })
     }
 
+    /// Sends the modules that it needs, ahead of it.
+    fn push(&self) {
+        let (master, peer) = (self.context.master(), self.context.peer());
+        if self.has_senders {
+            master.push(peer, CHANNEL_MODULE);
+        }
+        master.push(peer, &self.module);
+    }
+
     /// Sends it without asking for an answer.
     pub(crate) fn send_no_reply(self) -> Result<()> {
-        let Call { context, what, data, held } = self;
+        self.push();
+        let Call { context, what, data, held, .. } = self;
         match context.peer().send(CALL_FUNCTION, 0, data, Patience::Until(None)) {
             Ok(()) => {}
             Err(Refused::Ended(end)) => {
@@ -362,6 +380,9 @@ impl Call {
         Ok(())
     }
 }
+
+/// What a child's end of a channel is in.
+const CHANNEL_MODULE: &str = "econtext.channel";
 
 /// The senders of those ids, alive for as long as what is given back.
 fn find_senders(context: &Context, ids: Vec<(u32, u32)>) -> Vec<Arc<Tx>> {

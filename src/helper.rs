@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::log::{Level, LogRecord};
 use crate::peer::Peer;
 use crate::secret::Secret;
-use crate::{Modules, Prompt, pickle};
+use crate::{Modules, Prompt, Value, pickle};
 
 /// A child asks once for each thread that imports: beyond this it is not asking but attacking.
 const MODULE_REQUESTS: usize = 1000;
@@ -222,11 +222,19 @@ impl Helper {
     }
 
     fn serve(self: &Arc<Self>, peer: &Arc<Peer>, request: &[u8]) {
-        crate::modules::serve(&self.modules, peer, request, &self.limits, |level, note| {
+        let say = |level, note| {
             if level >= self.level {
                 self.log(peer, Entry::Own(level, note));
             }
-        });
+        };
+        let name = match pickle::decode(request, &self.limits) {
+            Ok(Value::Text(name)) => name,
+            Ok(Value::Bytes(name)) => String::from_utf8_lossy(&name).into_owned(),
+            Ok(_) | Err(_) => {
+                return say(Level::Error, "a request for a module without a name".into());
+            }
+        };
+        peer.ship(&self.modules, self.limits.message, &say, |shipment| shipment.answer(&name));
     }
 
     /// Whether there is a prompt handler.

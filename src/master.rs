@@ -434,6 +434,12 @@ impl Master {
         self.routes().remove_child(id)
     }
 
+    /// Sends what a call of a function in `module` needs and the child has not got yet.
+    pub(crate) fn push(&self, peer: &Arc<Peer>, module: &str) {
+        let say = |level, note| self.own(peer, level, note);
+        peer.push(&self.modules, module, self.limits.message, &say);
+    }
+
     fn own(&self, peer: &Arc<Peer>, level: Level, message: String) {
         if level >= self.settings.log_level {
             self.helper.log(peer, Entry::Own(level, message));

@@ -1,19 +1,20 @@
 //! What the program knows of one child: its id and name, its stream, how far it has come.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::Value;
 use crate::backlog::Backlog;
 use crate::broker;
 use crate::channel::Tx;
 use crate::end::End;
 use crate::lead::Lead;
+use crate::modules::{Modules, Shipment, Shipped, Target};
 use crate::pickle;
-use crate::router::{MASTER, SHUTDOWN};
+use crate::router::{LOAD_MODULE, MASTER, SHUTDOWN};
 use crate::stream::{Outgoing, Patience, Refused, Sent};
 use crate::wire::Header;
+use crate::{Level, Value};
 
 /// One child, shared by its handles and the broker.
 pub(crate) struct Peer {
@@ -32,6 +33,9 @@ pub(crate) struct Peer {
     pub(crate) backlog: Backlog,
     /// Senders that were passed in calls which nobody will answer.
     held: Mutex<Vec<Arc<Tx>>>,
+    /// What has gone down its stream of modules. Whoever sends some holds it, so that others who need the
+    /// same find them sent.
+    shipped: Mutex<Shipped>,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,7 @@ impl Peer {
             left: Condvar::new(),
             backlog: Backlog::default(),
             held: Mutex::default(),
+            shipped: Mutex::default(),
         }
     }
 
@@ -81,6 +86,50 @@ impl Peer {
             Sent::Unread => self.broker.break_off(self.id, "it does not read its answers"),
         }
         Ok(())
+    }
+
+    /// Sends what a call of a function in `module` needs. Reads files, where nobody did before. Gives when it
+    /// has been sent, be it by another thread.
+    pub(crate) fn push(
+        &self,
+        modules: &Modules,
+        module: &str,
+        limit: usize,
+        say: &dyn Fn(Level, String),
+    ) {
+        // Also where another thread is about to send it: the call must not overtake it.
+        if !self.shipped().covers(module, modules.version()) && self.ended().is_none() {
+            self.ship(modules, limit, say, |shipment| shipment.push(module));
+        }
+    }
+
+    /// Sends modules: `load` says which.
+    pub(crate) fn ship(
+        &self,
+        modules: &Modules,
+        limit: usize,
+        say: &dyn Fn(Level, String),
+        load: impl FnOnce(&mut Shipment),
+    ) {
+        let send = |data| {
+            // Who asked may be gone: everybody knows it.
+            let _ = self.send(LOAD_MODULE, 0, data, Patience::None);
+        };
+        let mut shipped = self.shipped();
+        load(&mut Shipment::new(modules, &mut shipped, self.target(), limit, &send, say));
+    }
+
+    fn shipped(&self) -> MutexGuard<'_, Shipped> {
+        // What a panic left is a name too many at worst, for which the child asks.
+        self.shipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it has said of its interpreter, if it is up.
+    fn target(&self) -> Option<Target> {
+        match &*self.state.lock().expect("held for a store only") {
+            State::Up(info) => info.target(),
+            State::Starting | State::Ended(_) => None,
+        }
     }
 
     /// Its log has room again: the broker may read on.
@@ -227,6 +276,14 @@ pub struct RemoteInfo {
 }
 
 impl RemoteInfo {
+    /// What it means for which branches of a module run.
+    fn target(&self) -> Option<Target> {
+        let mut numbers = self.version.split('.').map(|number| number.parse().ok());
+        let mut number = || numbers.next()?;
+        let version = [number()?, number()?, number()?];
+        Some(Target { version, platform: self.platform.clone() })
+    }
+
     /// Reads a child's first frame.
     pub(crate) fn from_hello(hello: Value) -> Option<RemoteInfo> {
         let Value::Tuple(fields) = hello else { return None };

@@ -5,22 +5,23 @@
 //! whatever its encoding and its line ends. What was registered first is found first, as on `sys.path`.
 //! Not here: who asked, what was already sent to whom.
 
-#[allow(dead_code, reason = "what pushes modules will ask it")]
 mod imports;
 mod lexer;
+mod message;
 mod policy;
 mod roots;
 mod script;
-mod serve;
+mod ship;
 mod store;
 
-pub(crate) use serve::serve;
+pub(crate) use imports::Target;
+pub(crate) use ship::{Shipment, Shipped};
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use policy::Policy;
+use policy::{Learned, Policy};
 use roots::{Embedded, Place, Root, Roots};
 use script::Script;
 use store::{Served, Store};
@@ -50,6 +51,8 @@ pub struct Modules {
 struct Shared {
     /// Replaced as a whole, so that a search works on one state of it and holds no lock.
     sources: RwLock<Arc<Sources>>,
+    /// What children have asked for.
+    learned: Mutex<Learned>,
     store: Store,
 }
 
@@ -58,6 +61,8 @@ struct Sources {
     roots: Roots,
     script: Option<Arc<Script>>,
     policy: Policy,
+    /// How many changes there have been.
+    version: u64,
 }
 
 impl Modules {
@@ -108,22 +113,6 @@ impl Modules {
         self.change(|sources| sources.script = Some(script))
     }
 
-    /// Takes these modules, and what is in them, from the program even where the interpreter has some of that
-    /// name: `["yaml"]`. For contexts that are started later.
-    ///
-    /// # Panics
-    ///
-    /// If one cannot be the name of a module.
-    pub fn always<S: Into<String>>(&self, names: impl IntoIterator<Item = S>) -> &Self {
-        let names = policy::module_names(names);
-        self.change(|sources| sources.policy.always.extend(names))
-    }
-
-    /// What [`always`](Modules::always) was told.
-    pub(crate) fn taken_always(&self) -> Vec<String> {
-        self.sources().policy.always.clone()
-    }
-
     /// Whether there is a script to serve as `__main__`.
     pub(crate) fn has_main(&self) -> bool {
         self.sources().script.is_some()
@@ -135,6 +124,7 @@ impl Modules {
     }
 
     /// Finds the module of this name, in a search of its own.
+    #[cfg(test)]
     pub(crate) fn find(&self, name: &str) -> Found {
         self.searching().find(name)
     }
@@ -145,7 +135,9 @@ impl Modules {
 
     fn change(&self, change: impl FnOnce(&mut Sources)) -> &Self {
         let mut sources = self.shared.sources.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut sources));
+        let sources = Arc::make_mut(&mut sources);
+        change(sources);
+        sources.version += 1;
         self
     }
 }
@@ -180,7 +172,7 @@ impl Finder<'_> {
                 })
             });
         }
-        if !is_module_name(name) {
+        if !is_module_name(name) || !self.sources.policy.permits(name) {
             return Found::Missing;
         }
         match self.find_served(name) {
@@ -196,7 +188,7 @@ impl Finder<'_> {
         if name == MAIN || is_own(name) || !is_module_name(name) {
             return self.find(name) != Found::Missing;
         }
-        !matches!(self.sources.roots.locate(name), Ok(None))
+        self.sources.policy.permits(name) && !matches!(self.sources.roots.locate(name), Ok(None))
     }
 
     /// The names at the top level of all roots, sorted; `*` if there may be more.

@@ -39,6 +39,11 @@ impl Run {
     /// The modules that the child has asked for since the last time, the library's own aside: `+name` if it
     /// was served, `-name` if there is none, `!name` if it was refused.
     pub fn requests(&self) -> Vec<String> {
+        self.module_traffic().into_iter().filter(|name| !name.starts_with('>')).collect()
+    }
+
+    /// The same, with `>name` for what was sent without having been asked for.
+    pub fn module_traffic(&self) -> Vec<String> {
         let end = format!("end of part {}", self.seen.get());
         self.context.call::<Value>("sys:stderr.write", (format!("{end}\n"),)).unwrap();
         self.log.wait_for("the end of this part", |record| record.message == end);
@@ -50,12 +55,13 @@ impl Run {
                 let (name, rest) = record.message.strip_prefix("module ")?.split_once(' ')?;
                 let sign = match rest.split(' ').next()? {
                     "served:" => '+',
+                    "pushed:" => '>',
                     "is" => '-',
                     _ => '!',
                 };
                 Some(format!("{sign}{name}"))
             })
-            .filter(|name| !name.starts_with("+econtext."))
+            .filter(|name| !name[1..].starts_with("econtext."))
             .collect()
     }
 
