@@ -115,7 +115,7 @@ class Server(object):
         return self.found(name)[1]
 
     def get_code(self, name):
-        source, path = zlib.decompress(self.found(name)[2]), self.get_filename(name)
+        source, path = self.get_data_of(name), self.get_filename(name)
         try:
             return compile(source, path, 'exec', 0, 1)
         except SyntaxError as error:
@@ -125,8 +125,13 @@ class Server(object):
                 error.text = lines[error.lineno - 1]
             raise
 
+    def get_data_of(self, name):
+        """The source as it is; a namespace package has none."""
+        compressed = self.found(name)[2]
+        return compressed and zlib.decompress(compressed)
+
     def get_source(self, name):
-        source = zlib.decompress(self.found(name)[2])
+        source = self.get_data_of(name)
         if str is bytes:
             return source.replace(b'\r\n', b'\n')
         from importlib.util import decode_source
