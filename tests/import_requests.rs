@@ -41,7 +41,7 @@ def early():
                 modules.source("imports", IMPORT);
             });
             run.context.call::<()>("imports:early", ()).unwrap();
-            assert_eq!(run.requests(), ["+imports"]);
+            assert_eq!(run.module_traffic(), [">imports"]);
             run.context.call::<()>("imports:everything", ()).unwrap();
             let requests = run.requests();
             // What a version lacks cannot be told from a module of the user's.
@@ -87,7 +87,7 @@ fn what_the_interpreter_has_is_not_fetched_even_where_we_serve_it() {
             assert_eq!(run.text("app_user:which", ()), "[\"installed\", \"installed\"]");
             // A package that is installed is whole.
             assert_eq!(run.text("app_user:missing", ()), "missing");
-            assert_eq!(run.requests(), ["+app_user"]);
+            assert_eq!(run.requests(), [""; 0]);
         });
         // Nothing was compiled there.
         for dir in [&served, &installed] {

@@ -51,7 +51,7 @@ fn functions_of_the_script_are_called_and_its_guard_is_not_passed() {
             let error = long(&run.context.call::<Value>("__main__:fail", ()).unwrap_err());
             let line = "  File \"deploy.py\", line 16, in fail\n    raise ValueError('here')\n";
             assert!(error.contains(line), "{error}");
-            assert_eq!(run.requests(), ["+__main__"]);
+            assert_eq!(run.module_traffic(), [">__main__"]);
         });
     });
 }
@@ -96,7 +96,7 @@ def pool():
             });
             assert_eq!(run.text("app:names", ()), "");
             assert_eq!(run.text("app:pool", ()), "90");
-            assert_eq!(run.requests(), ["+app"]);
+            assert_eq!(run.module_traffic(), [">app"]);
             let error = run.context.call::<Value>("__main__:f", ()).unwrap_err();
             let text = "call of __main__:f: AttributeError: __main__ has no function f";
             assert_eq!(error.to_string(), format!("{}: {text}", run.context));

@@ -72,6 +72,7 @@ HEADER = Struct('>6L')  # length, dst, src, auth, handle, reply_to; the MAC stan
 NUMBER = Struct('>Q')
 LARGE = 65536  # bytes of a frame that is read in place, and of text that is cut
 GLANCE_MS = 5  # how long the main thread may be away before the broker thread leads
+NAME_BYTES = 4096  # of a module or a file that is asked for
 QUEUE_BYTES = 1 << 20  # beyond this in the queue, senders wait and output is not read
 TEXT_BYTES = frozenset(bytearray(range(32, 127)) + b'\t\r\n\x1b')
 # No master serves these: the standard library's, and what it imports in vain on this platform.
@@ -148,6 +149,11 @@ def text(value):
             return str(value).decode('utf-8', 'replace')
     except:  # its class may raise SystemExit, too
         return text_type('<unprintable %s object>' % type(value).__name__)
+
+
+def native(data):
+    """UTF-8 as the `str` that names of modules and files are."""
+    return data if str is bytes else data.decode('utf-8')
 
 
 def decode(data):
@@ -444,6 +450,7 @@ class Router(object):
         for fd in self.woken_by, self.roused_by:
             private(fd, os.O_NONBLOCK)
         self.woken = self.wanted = self.resting = False
+        self.attending = self.broker = None  # which threads have to read messages, so that they must not wait for one
         self.turns, self.due = 0, 0  # of the main thread: how often it has led, until when it need not
         self.stream = Stream(fd_in, fd_out, self.id, key, limit, protect, self.wake)
         self.stream.file = FileIO(fd_in, 'rb', closefd=False)
@@ -507,6 +514,7 @@ class Router(object):
         calls, stream, lead = self.calls, self.stream, self.lead
         if calls and clock() < self.due:
             return not self.closed
+        self.attending = _thread.get_ident()
         free = lead.acquire(False)
         if not (free or calls or self.closed):
             self.wanted = True
@@ -515,7 +523,7 @@ class Router(object):
             self.wanted = False
         if free:
             try:
-                stream.leader = _thread.get_ident()
+                stream.leader = self.attending
                 once = calls
                 while once or not (calls or self.closed):
                     self.turn(0 if once else None)
@@ -525,13 +533,14 @@ class Router(object):
                 lead.release()
         self.turns += 1
         self.due = clock() + GLANCE_MS / 4e3
+        self.attending = None
         if self.resting or self.closed:
             self.rouse()
         return not self.closed
 
     def stand_by(self):
         """The broker thread: lead while the main thread does not."""
-        glance, wait_ms, seen = Poll(), GLANCE_MS, None
+        self.broker, glance, wait_ms, seen = _thread.get_ident(), Poll(), GLANCE_MS, None
         glance.register(self.rouse_fd, 1)
         while True:
             roused = self.poll(glance, wait_ms)
@@ -714,30 +723,29 @@ class Importer(object):
         # name: (names of children or None, path, compressed source, what comes with it), None if no parent has it.
         # That of the empty name has as its children the names that are served at the top level.
         self.modules, self.coming = {}, set()  # what was asked for or pushed, and names that surely will be pushed
+        self.loaded = set()  # names of which the parent's modules were taken
         self.waiting = {}  # name: [lock, what came, whether anything came] of each thread that waits
         self.lock, self.owner, self.busy, self.server, self.closed = _thread.allocate_lock(), None, set(), None, False
 
     def on_module(self, src, auth, reply_to, data):
         name, children, path, compressed, related = decode(data)
-        name, found = str(name), None
-        if compressed is not None:
-            if children is not None:
-                children = [str(child) for child in children]
-            related = [str(other) for other in related]
-            found = children, str(path.encode('utf-8')) if str is bytes else path, compressed, related
+        name, path, children, related = [
+            each and native(each.encode('utf-8')) if not isinstance(each, list) else
+            [native(one.encode('utf-8')) for one in each] for each in (name, path, children, related)]
+        found = None if compressed is None else (children, path, compressed, related)
         with self.lock:
             if not name:
                 self.invalidate_caches()
             self.modules[name] = found
+            self.coming.discard(name)
             if found and '/' not in name:  # further pieces of a file come when asked for
-                self.coming.update(related)
-            self.coming.difference_update(self.modules)
+                self.coming.update(other for other in related if other not in self.modules)
             self.answer(name, found, True)
 
     def invalidate_caches(self):
-        """Forget what no parent had."""
-        for name in list(self.modules):
-            if not (name and self.modules[name]):
+        """Forget what no parent had, what a parent refused, and directories."""
+        for name, found in list(self.modules.items()):
+            if not (name and found) or name[-1] == '/' or found[1][:1] == '<':
                 self.modules.pop(name, None)
 
     def answer(self, name, *found):
@@ -756,19 +764,25 @@ class Importer(object):
 
         What was announced is waited for. ImportError if the stream ends first.
         """
-        me, waiter = _thread.get_ident(), [_thread.allocate_lock(), None, False]
-        ask = None
-        if self.owner == me or router.stream.leader == me:  # in a finalizer, which must not wait
-            return self.modules.get(name)
-        with self.lock:
-            self.owner = me
-            if name in self.modules and not again:
-                waiter[1:] = self.modules[name], True
-            elif not self.closed and os.getpid() == router.stream.pid:
-                ask = name not in self.waiting and name not in self.coming
-                waiter[0].acquire()
-                self.waiting.setdefault(name, []).append(waiter)
-            self.owner = None
+        me, stream, waiter = _thread.get_ident(), router.stream, [_thread.allocate_lock(), None, False]
+        ask, sent = None, text(name).encode('utf-8', 'replace')
+        if native(sent) != name or len(sent) > NAME_BYTES:  # undecodable, so that no answer would bear this name
+            return None
+        copied = os.getpid() != stream.pid
+        if not copied and me in (self.owner, stream.owner, stream.leader, router.attending, router.broker):
+            return self.modules.get(name)  # in a finalizer, or a signal's handler, for which the message would wait
+        if copied:  # where locks may be held for ever
+            waiter[1:] = self.modules.get(name), name in self.modules
+        else:
+            with self.lock:
+                self.owner = me
+                if name in self.modules and not again:
+                    waiter[1:] = self.modules[name], True
+                elif not self.closed:
+                    ask = name not in self.waiting and name not in self.coming
+                    waiter[0].acquire()
+                    self.waiting.setdefault(name, []).append(waiter)
+                self.owner = None
         if ask is not None:
             if ask:
                 router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
@@ -796,20 +810,18 @@ class Importer(object):
         if name in self.modules or name in self.coming:
             return False
         parent, _, child = name.rpartition('.')
+        top, served = name.partition('.')[0], (self.modules.get('') or ('*',))[0]
+        if top not in ('econtext', '__main__') and top not in served and '*' not in served:
+            return True
         package = sys.modules.get(parent)
         if not package or parent == 'econtext':
-            top = name.partition('.')[0]
-            if top in NEVER:
-                return True
-            served = self.modules.get('')
-            if served and top not in ('econtext', '__main__'):
-                return not set(served[0]).intersection((top, '*'))
-            local = sys.modules.get(top[1:])  # which has no C half here, if it is not one that is served
-            return top[:1] == '_' and local and getattr(local, '__loader__', None) is not self.server
-        if self.modules.get(parent) and getattr(package, '__loader__', None) is self.server:
+            # The C half of a local module is local, too.
+            return name not in HOOKED and (
+                top in NEVER or top not in served and top[:1] == '_' and top[1:] in sys.modules and top[1:] not in self.loaded)
+        if parent in self.loaded and self.modules.get(parent):
             return not set(self.modules[parent][0] or ()).intersection((child, '*'))
         # A package with a file of its own is local and whole; one without is a namespace, open to all.
-        return getattr(package, '__file__', None) is not None
+        return name not in HOOKED and getattr(package, '__file__', None) is not None
 
     def find_spec(self, name, path=None, target=None):
         return self.aside(name, self.find, path, target)
@@ -837,12 +849,20 @@ class Importer(object):
         if name in HOOKED or not (spec and spec.loader or self.refused(name)):
             try:
                 self.start()
-            except ImportError:  # the stream has ended
+            except ImportError as error:  # the stream has ended
                 if spec:
                     return spec
-                raise
+                raise ImportError('%s: %s' % (name, error))
             return self.server.find_spec(name, spec) if target else self.server.find_module(name, path)
         return spec
+
+    def find_distributions(self, *context):
+        """What importlib.metadata asks for."""
+        try:
+            self.start()
+        except ImportError:  # the stream has ended
+            return iter(())
+        return self.server.find_distributions(*context)
 
     def start(self):
         me = _thread.get_ident()

@@ -4,36 +4,71 @@
 and load_module of Python 2.7, find_spec and exec_module of 3.
 """
 from __future__ import absolute_import
-import sys, zlib
+import posixpath, sys, zlib
 from econtext import core
+
+
+ENTRY = 'econtext:'  # begins the one entry of the `__path__` of a served package
+Spec = type(getattr(sys, '__spec__', None))
+if Spec is not type(None):
+    class Spec(Spec):
+        cached = None  # no file holds its code
 
 
 class Server(object):
     """The loader of served modules, and of those local ones (core.HOOKED) that want a word once loaded."""
 
     def __init__(self, finder):
-        self.finder, self.paths, self.lent = finder, {}, {}
+        self.finder, self.lent = finder, {}
+        self.paths, self.packages = {}, {}  # name of the module of a file; of the package of a directory
         self.hooks = {'logging': take_logging, 'linecache': self.take_linecache, 'threading': take_threading}
         core.HOOKED.update(self.hooks)
+        sys.path_hooks.insert(0, self.path_hook)
         for name in self.hooks:
             if name in sys.modules:
                 self.hooks[name](sys.modules[name])
 
-    def find_spec(self, name, spec):
-        """The spec of a module for which the interpreter has `spec`: none, that of a namespace, or a hook's."""
-        if spec and spec.loader:
-            self.lent[name], spec.loader = spec.loader, self
+    def find_spec(self, name, spec, alias=None):
+        """The spec of a module for which the interpreter has `spec`: None, that of a namespace, a hook's, or that of
+        one which the parent's precedes. It is to be imported as `alias`."""
+        local = spec and spec.loader
+        if local and name in self.hooks:
+            self.lent[name], spec.loader = local, self
             return spec
-        found = self.find(name)
-        if not found:
+        found = None if self.refused(name) else self.find(name)
+        if not found or local and found[1][:1] == '<':
             return spec
-        from importlib.machinery import ModuleSpec
-        return ModuleSpec(name, self, origin=found[1], is_package=found[0] is not None)
+        children, path, compressed = found[:3]
+        package, local = children is not None, ()
+        if package and not compressed:
+            local = spec and spec.submodule_search_locations or ()
+            path = None
+        spec = Spec(alias or name, self, origin=path, is_package=package)
+        spec.has_location, spec.loader_state = bool(path), alias and name
+        if package:
+            spec.submodule_search_locations[:] = list(local) + self.take(name, found)
+        return spec
+
+    def refused(self, name):
+        """As the finder's, once it knows again what is served at the top level: its caches may have been dropped."""
+        if '' not in self.finder.modules and name.partition('.')[0] not in ('econtext', '__main__'):
+            self.finder.fetch('')
+        return self.finder.refused(name)
 
     def find(self, name):
         """What is found again after it was executed has failed then, or is reloaded: its source may be another."""
         known = self.finder.modules.get(name)
-        return self.finder.fetch(name, known and self.paths.get(known[1]) == name)
+        return self.finder.fetch(name, known and name in self.finder.loaded and known[1][:1] != '<')
+
+    def take(self, name, found):
+        """Note the directory of a package; returns its `__path__`."""
+        children, path, compressed = found[:3]
+        directory = (path.rpartition('/')[0] if compressed else path) or name
+        self.packages[posixpath.normpath(directory)] = name
+        self.finder.loaded.add(name)
+        if name in core.HOOKED:  # what is in it is to come from there, too
+            core.HOOKED.update(name + '.' + child for child in children)
+        return [ENTRY + directory]
 
     def create_module(self, spec):
         if spec.name in self.lent:
@@ -42,22 +77,27 @@ class Server(object):
     def exec_module(self, module):
         name = module.__name__
         if name not in self.lent:
-            return self.execute(module)
+            return self.execute(module, getattr(getattr(module, '__spec__', None), 'loader_state', None) or name)
         module.__spec__.loader = module.__loader__ = self.lent.pop(name)
         module.__loader__.exec_module(module)
         self.hooks[name](module)
 
-    def execute(self, module):
-        name = module.__name__
-        module.__file__ = self.get_filename(name)
-        self.paths[module.__file__] = name
-        exec(self.get_code(name), module.__dict__)
+    def execute(self, module, name):
+        children, path, compressed = self.found(name)[:3]
+        self.finder.loaded.add(name)
+        if children is None or compressed:
+            module.__file__ = path
+            self.paths[path] = name
+            if 'linecache' in sys.modules:
+                sys.modules['linecache'].cache.pop(path, None)
+            exec(self.get_code(name), module.__dict__)
 
     # 2.7
 
     def find_module(self, name, path):
-        if name in self.hooks or name == '__main__' or not self.is_local(name, path):
-            if name in self.hooks or not self.finder.refused(name) and self.find(name):
+        always = name in core.HOOKED and name not in self.hooks
+        if always or name in self.hooks or name == '__main__' or not self.is_local(name, path):
+            if name in self.hooks or not self.refused(name) and self.find(name):
                 return self
 
     def is_local(self, name, path):
@@ -83,22 +123,71 @@ class Server(object):
             if importer and importer.find_module(name):
                 return True
 
-    def load_module(self, name):
+    def load_module(self, name, served=None):
+        """Import the module `served` as `name`."""
+        if Spec is not type(None) and served in (None, name):
+            from importlib import import_module
+            return import_module(name)
         if name in self.hooks:
             self.finder.aside(name, __import__)
             self.hooks[name](sys.modules[name])
             return sys.modules[name]
+        fresh, found = name not in sys.modules, self.found(served or name)
         module = sys.modules.setdefault(name, type(sys)(name))
         module.__loader__ = self
         module.__package__ = name.rpartition('.')[0]
-        if self.is_package(name):
-            module.__package__, module.__path__ = name, []
+        if found[0] is not None:
+            module.__package__, module.__path__ = name, self.take(served or name, found)
         try:
-            self.execute(module)
+            self.execute(module, served or name)
         except BaseException:
-            sys.modules.pop(name, None)
+            if fresh:
+                sys.modules.pop(name, None)
             raise
         return sys.modules[name]  # it may have replaced itself
+
+    # The entries of a `__path__`.
+
+    def path_hook(self, path):
+        if path[:9] != ENTRY:
+            raise ImportError('not a directory that a parent serves: %s' % path)
+        return Entry(self, path)
+
+    def locate(self, path):
+        """The package in whose directory the file `path` lies, and where therein; (None, '') if there is none."""
+        parts, rest = posixpath.normpath(path[9:] if path[:9] == ENTRY else path).split('/'), []
+        while parts:
+            package = self.packages.get('/'.join(parts))
+            if package:
+                return package, '/'.join(rest)
+            rest.insert(0, parts.pop())
+        return None, ''
+
+    def ask(self, *names):
+        """Have what is going to be fetched sent, without waiting for it."""
+        finder = self.finder
+        for name in names:
+            if not (finder.closed or name in finder.modules or name in finder.coming or name in finder.waiting):
+                finder.coming.add(name)
+                try:
+                    core.router.send(core.router.parent, core.GET_MODULE, core.text(name), core.LOAD_MODULE)
+                except core.StreamError:  # a forked copy
+                    pass
+
+    def get_data(self, path):
+        package, rest = self.locate(path)
+        if path in self.paths:
+            return zlib.decompress(self.found(self.paths[path])[2])
+        if not (package and rest):
+            raise IOError(2, 'No such file or directory', path)
+        return core.load('econtext.resources').read('%s/%s' % (package, rest), path)
+
+    def get_resource_reader(self, name):
+        return core.load('econtext.resources').Reader(self, name)
+
+    def find_distributions(self, *context):
+        self.ask('econtext.metadata', 'econtext.resources', '/')
+        return core.load('econtext.metadata').find_distributions(self, *context)
 
     # What debuggers and tracebacks ask a loader for.
 
@@ -115,7 +204,7 @@ class Server(object):
         return self.found(name)[1]
 
     def get_code(self, name):
-        source, path = self.get_data_of(name), self.get_filename(name)
+        source, path = self.get_bytes(name), self.get_filename(name)
         try:
             return compile(source, path, 'exec', 0, 1)
         except SyntaxError as error:
@@ -125,13 +214,12 @@ class Server(object):
                 error.text = lines[error.lineno - 1]
             raise
 
-    def get_data_of(self, name):
-        """The source as it is; a namespace package has none."""
+    def get_bytes(self, name):
         compressed = self.found(name)[2]
         return compressed and zlib.decompress(compressed)
 
     def get_source(self, name):
-        source = self.get_data_of(name)
+        source = self.get_bytes(name)
         if str is bytes:
             return source.replace(b'\r\n', b'\n')
         from importlib.util import decode_source
@@ -148,6 +236,35 @@ class Server(object):
             linecache.cache[filename] = len(source), None, source.splitlines(True), filename
             return linecache.cache[filename][2]
         linecache.updatecache = updatecache
+
+
+class Entry(object):
+    """What sys.path_hooks make of an entry of the `__path__` of a served package, or of a directory below it."""
+
+    def __init__(self, server, path):
+        self.server, self.path = server, path
+
+    def served(self, name):
+        """The name under which what is imported as `name` from here is served; None while `name` is being found."""
+        finder = self.server.finder
+        if not finder.busy.intersection(((core._thread.get_ident(), name), core._thread.get_ident())):
+            package, rest = self.server.locate(self.path)
+            served = package and '.'.join(filter(None, (package, rest.replace('/', '.'), name.rpartition('.')[2])))
+            return None if not served or self.server.refused(served) else served
+
+    def find_spec(self, name, target=None):
+        served = self.served(name)
+        return served and self.server.find_spec(served, None, name)
+
+    def find_module(self, name, path=None):  # 2.7
+        served = self.served(name)
+        return self if served and self.server.find(served) else None
+
+    def load_module(self, name):
+        return self.server.load_module(name, self.served(name))
+
+    def iter_modules(self, prefix=''):
+        return core.load('econtext.resources').iter_modules(self.server, self.path, prefix)
 
 
 def take_threading(threading):

@@ -42,7 +42,19 @@ impl Run {
         self.module_traffic().into_iter().filter(|name| !name.starts_with('>')).collect()
     }
 
-    /// The same, with `>name` for what was sent without having been asked for.
+    /// The modules that have come since the last time, sorted, whether they were asked for or not.
+    pub fn arrivals(&self) -> Vec<String> {
+        let traffic = self.module_traffic();
+        let mut names: Vec<_> = traffic
+            .iter()
+            .filter_map(|name| name.strip_prefix(['+', '>']))
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// What was asked for, as `requests` has it, and `>name` for what was sent without having been asked for.
     pub fn module_traffic(&self) -> Vec<String> {
         let end = format!("end of part {}", self.seen.get());
         self.context.call::<Value>("sys:stderr.write", (format!("{end}\n"),)).unwrap();
