@@ -160,7 +160,7 @@ impl Helper {
         unasked.into_iter().for_each(|(_, _, reply)| reply(None));
     }
 
-    /// Runs something that may take its time for the start of `peer`, later; not for one that has ended. Without
+    /// Runs something that may take its time for `peer`, later; not for one that has ended. Without
     /// a thread nobody does: the start ends at its deadline.
     pub(crate) fn run_for(self: &Arc<Self>, peer: &Arc<Peer>, job: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();

@@ -310,7 +310,14 @@ impl Master {
             modules,
             down: AtomicBool::new(false),
         };
-        Ok((Arc::new(master), waker))
+        let master = Arc::new(master);
+        let itself = Arc::downgrade(&master);
+        master.modules.watch(move || {
+            if let Some(master) = itself.upgrade() {
+                master.modules_changed();
+            }
+        });
+        Ok((master, waker))
     }
 
     /// One that nothing will ever arrive at, for tests of pure conversions.
@@ -438,6 +445,21 @@ impl Master {
     pub(crate) fn push(&self, peer: &Arc<Peer>, module: &str) {
         let say = |level, note| self.own(peer, level, note);
         peer.push(&self.modules, module, self.limits.message, &say);
+    }
+
+    /// Has the children told that other modules are served now. The helper thread does it: the change may have
+    /// been made where modules are being sent.
+    fn modules_changed(&self) {
+        let peers: Vec<_> = {
+            let peers = self.peers.lock().expect("held for a look-up only");
+            peers.values().filter(|peer| peer.id() != MASTER).cloned().collect()
+        };
+        for peer in peers {
+            let (modules, limit, told) = (self.modules.clone(), self.limits.message, peer.clone());
+            self.helper.run_for(&peer, move || {
+                told.ship(&modules, limit, &|_, _| {}, |shipment| shipment.renew());
+            });
+        }
     }
 
     fn own(&self, peer: &Arc<Peer>, level: Level, message: String) {

@@ -19,7 +19,7 @@ pub(crate) use ship::{Shipment, Shipped};
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use policy::{Learned, Policy};
 use roots::{Embedded, Place, Root, Roots};
@@ -53,6 +53,8 @@ struct Shared {
     sources: RwLock<Arc<Sources>>,
     /// What children have asked for.
     learned: Mutex<Learned>,
+    /// Whom to tell of a change.
+    watcher: OnceLock<Box<dyn Fn() + Send + Sync>>,
     store: Store,
 }
 
@@ -118,6 +120,11 @@ impl Modules {
         self.sources().script.is_some()
     }
 
+    /// Has `watcher` called after each change, by the thread that made it. There is one watcher.
+    pub(crate) fn watch(&self, watcher: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.watcher.set(Box::new(watcher));
+    }
+
     /// One search over the sources as they are now.
     pub(crate) fn searching(&self) -> Finder<'_> {
         Finder { sources: self.sources(), store: &self.shared.store }
@@ -135,9 +142,13 @@ impl Modules {
 
     fn change(&self, change: impl FnOnce(&mut Sources)) -> &Self {
         let mut sources = self.shared.sources.write().unwrap_or_else(PoisonError::into_inner);
-        let sources = Arc::make_mut(&mut sources);
-        change(sources);
-        sources.version += 1;
+        let changed = Arc::make_mut(&mut sources);
+        change(changed);
+        changed.version += 1;
+        drop(sources);
+        if let Some(watcher) = self.shared.watcher.get() {
+            watcher();
+        }
         self
     }
 }

@@ -96,9 +96,7 @@ impl<'a> Shipment<'a> {
     /// Answers a request. There is always an answer: what cannot be had is answered as such. What there is to
     /// say of it is said before the answer leaves, so that the log has it first.
     pub(crate) fn answer(&mut self, name: &str) {
-        if self.shipped.version.is_some() && !is_own(name) {
-            self.list_roots();
-        }
+        self.renew();
         if name.is_empty() {
             self.shipped.version = None;
             return self.list_roots();
@@ -126,6 +124,13 @@ impl<'a> Shipment<'a> {
                 self.absent(name);
             }
             Found::Refused(problem) => self.refuse(name, &problem),
+        }
+    }
+
+    /// Tells a child that knows which names the roots have what has changed.
+    pub(crate) fn renew(&mut self) {
+        if self.shipped.version.is_some() {
+            self.list_roots();
         }
     }
 
