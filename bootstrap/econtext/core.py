@@ -802,7 +802,8 @@ class Importer(object):
                 for _ in range(held):
                     acquire_import_lock()
         if not waiter[2]:
-            raise ImportError('%s cannot be loaded: %s' % (name, router.reason or 'this is a forked copy of the context'))
+            reason = 'this is a forked copy of the context' if copied else router.reason
+            raise ImportError('%s cannot be loaded: %s' % (name, reason))
         return waiter[1]
 
     def refused(self, name):
@@ -810,14 +811,14 @@ class Importer(object):
         if name in self.modules or name in self.coming:
             return False
         parent, _, child = name.rpartition('.')
-        top, served = name.partition('.')[0], (self.modules.get('') or ('*',))[0]
+        top, served = name.partition('.')[0], (self.modules.get('') or ['*'])[0]
         if top not in ('econtext', '__main__') and top not in served and '*' not in served:
             return True
         package = sys.modules.get(parent)
         if not package or parent == 'econtext':
             # The C half of a local module is local, too.
-            return name not in HOOKED and (
-                top in NEVER or top not in served and top[:1] == '_' and top[1:] in sys.modules and top[1:] not in self.loaded)
+            half = top[:1] == '_' and top not in served and top[1:] in sys.modules and top[1:] not in self.loaded
+            return name not in HOOKED and (half or top in NEVER)
         if parent in self.loaded and self.modules.get(parent):
             return not set(self.modules[parent][0] or ()).intersection((child, '*'))
         # A package with a file of its own is local and whole; one without is a namespace, open to all.

@@ -49,7 +49,8 @@ def make(base):
             if '/' + where in known or not record or where.encode('utf-8') in zlib.decompress(record[2]):
                 try:
                     found = resources.fetch('/' + where, where)  # kept, if it is not long: it is read again and again
-                    return (resources.read('/' + where, where) if found[3] else zlib.decompress(found[2])).decode('utf-8')
+                    whole = resources.read('/' + where, where) if found[3] else zlib.decompress(found[2])
+                    return whole.decode('utf-8')
                 except IOError as error:
                     if error.errno != 2:
                         raise
