@@ -44,7 +44,7 @@ pub use convert::{FromValue, ToArgs, ToValue};
 pub use error::{CallError, ConnectError, Error, ExitStatus, Result, Stage};
 pub use log::{Level, LogRecord};
 pub use master::{Router, RouterBuilder};
-pub use modules::Modules;
+pub use modules::{ModuleSource, Modules};
 pub use peer::RemoteInfo;
 pub use select::{Event, Key, Select, Source};
 pub use value::{BigInt, Value};

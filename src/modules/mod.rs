@@ -5,6 +5,13 @@
 //! whatever its encoding and its line ends. What was registered first is found first, as on `sys.path`.
 //! Not here: who asked, what was already sent to whom.
 
+mod archive;
+mod closure;
+mod content;
+mod data;
+mod embedded;
+mod finder;
+mod folder;
 mod imports;
 mod lexer;
 mod message;
@@ -14,19 +21,21 @@ mod script;
 mod ship;
 mod store;
 
+pub use closure::ModuleSource;
+pub(crate) use data::Data;
+pub(crate) use finder::Finder;
 pub(crate) use imports::Target;
 pub(crate) use ship::{Shipment, Shipped};
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use policy::{Learned, Policy};
-use roots::{Embedded, Place, Root, Roots};
+use roots::Roots;
 use script::Script;
-use store::{Served, Store};
-
-use crate::built;
+use store::Store;
 
 /// The Python modules that a router serves: what code running remotely can import beside the standard
 /// library and what is installed there. A cheap handle; clones register with the same router.
@@ -60,7 +69,8 @@ struct Shared {
 
 #[derive(Clone, Default)]
 struct Sources {
-    roots: Roots,
+    /// Apart, so that a search holds them without the rest.
+    roots: Arc<Roots>,
     script: Option<Arc<Script>>,
     policy: Policy,
     /// How many changes there have been.
@@ -68,17 +78,47 @@ struct Sources {
 }
 
 impl Modules {
-    /// Serves the modules and packages in a directory, as if it were an entry of `sys.path`.
+    /// Serves the modules and packages in a directory, or in a wheel or another zip file, as if it were
+    /// an entry of `sys.path`.
     ///
     /// A package needs no `__init__.py`: directories without one merge with those of the same name
-    /// in other registered directories. A relative path counts from the current directory of now. The
-    /// directory need not exist yet, it is looked at whenever a module is asked for. Compiled files
+    /// in other registered places. A relative path counts from the current directory of now. What is at
+    /// the path need not be there yet, it is looked at whenever a module is asked for. Compiled files
     /// are never served: one without its source is an `ImportError` that says so.
-    pub fn path(&self, directory: impl Into<PathBuf>) -> &Self {
-        let directory = directory.into();
+    ///
+    /// Of a zip file, entries are read that are stored or deflated; packages are looked for at its top
+    /// level only.
+    pub fn path(&self, path: impl Into<PathBuf>) -> &Self {
+        let path = path.into();
         // The program may change its directory between now and an import.
-        let directory = std::path::absolute(&directory).unwrap_or(directory);
-        self.change(|sources| sources.roots.push(Root::Directory(directory)))
+        let path = std::path::absolute(&path).unwrap_or(path);
+        self.change(|sources| Arc::make_mut(&mut sources.roots).path(path))
+    }
+
+    /// Serves what is in a wheel or another zip file that the program itself holds, by `include_bytes!`
+    /// say. `path_shown` is its file name for tracebacks. Otherwise as [`path`](Modules::path).
+    pub fn archive(
+        &self,
+        path_shown: impl Into<String>,
+        bytes: impl Into<Cow<'static, [u8]>>,
+    ) -> &Self {
+        let (shown, bytes) = (path_shown.into(), bytes.into());
+        self.change(|sources| Arc::make_mut(&mut sources.roots).archive(shown, bytes))
+    }
+
+    /// Serves what a closure makes: it is given a dotted name and returns the module's source, or `None`.
+    ///
+    /// It is asked for top-level names; for what is in the packages that it made; and for what is in
+    /// packages without an `__init__.py`, of which it may have a part. Since it cannot list what it has,
+    /// a child has to ask for each name that it does not find elsewhere.
+    ///
+    /// It runs on the thread that makes a call or on one of the router's own, so it should be quick,
+    /// and it may be asked for a name again. If it panics, the import fails with what it said.
+    pub fn finder(
+        &self,
+        find: impl Fn(&str) -> Option<ModuleSource> + Send + Sync + 'static,
+    ) -> &Self {
+        self.change(|sources| Arc::make_mut(&mut sources.roots).closure(Arc::new(find)))
     }
 
     /// Serves one module out of the program itself, under its dotted name: `tasks`, `app.load`.
@@ -92,12 +132,35 @@ impl Modules {
     /// If `name` is not the name of a module (a file name, say), or begins with `econtext`.
     pub fn source(&self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> &Self {
         let name = name.into();
+        assert!(is_served_name(&name), "{name:?} cannot be the name of a module that is served");
+        let text = text.into();
+        self.change(|sources| Arc::make_mut(&mut sources.roots).source(name, text))
+    }
+
+    /// Serves a data file of a package out of the program itself: `data("app", "templates/a.html", ..)`.
+    ///
+    /// The package may be one of [`source`](Modules::source)s or any other; it comes to be if it is not
+    /// there. Of no package (`""`), it is a file that describes a distribution:
+    /// `data("", "app-1.0.dist-info/METADATA", ..)`.
+    ///
+    /// # Panics
+    ///
+    /// If `package` is not the name of one that can be served, or `path` is not a relative path with
+    /// `/` between its parts, of which none begins with a dot.
+    pub fn data(
+        &self,
+        package: impl AsRef<str>,
+        path: impl AsRef<str>,
+        bytes: impl Into<Cow<'static, [u8]>>,
+    ) -> &Self {
+        let (package, path, bytes) = (package.as_ref(), path.as_ref(), bytes.into());
+        let is_file = data::wanted(package, path).is_some_and(|wanted| !wanted.listing);
+        let is_about = package.is_empty() && path.contains('/');
         assert!(
-            is_module_name(&name) && !is_own(&name) && name != MAIN,
-            "{name:?} cannot be the name of a module that is served"
+            is_file && (is_about || is_served_name(package)),
+            "{path:?} of {package:?} cannot be the name of a data file"
         );
-        let embedded = Arc::new(Embedded::new(name, text.into()));
-        self.change(|sources| sources.roots.push(Root::Source(embedded)))
+        self.change(|sources| Arc::make_mut(&mut sources.roots).file(package, path, bytes))
     }
 
     /// Serves a script as `__main__`, so that `"__main__:install"` calls its function `install`.
@@ -127,7 +190,7 @@ impl Modules {
 
     /// One search over the sources as they are now.
     pub(crate) fn searching(&self) -> Finder<'_> {
-        Finder { sources: self.sources(), store: &self.shared.store }
+        Finder::new(self.sources(), &self.shared.store)
     }
 
     /// Finds the module of this name, in a search of its own.
@@ -159,123 +222,6 @@ impl fmt::Debug for Modules {
     }
 }
 
-/// One search over one state of the sources, for as many names as are wanted of it.
-pub(crate) struct Finder<'a> {
-    sources: Arc<Sources>,
-    store: &'a Store,
-}
-
-impl Finder<'_> {
-    /// Finds the module of this name. Reads files, and compresses what it has not before.
-    pub(crate) fn find(&mut self, name: &str) -> Found {
-        if name == MAIN {
-            return self.main();
-        }
-        if is_own(name) {
-            let built = built::MODULES.iter().find(|(own, _, _)| *own == name);
-            return built.map_or(Found::Missing, |(_, path, compressed)| {
-                Found::Module(Module {
-                    name: name.to_owned(),
-                    pkg_present: None,
-                    path: (*path).to_owned(),
-                    compressed: Arc::from(*compressed),
-                    imports: Arc::default(),
-                })
-            });
-        }
-        if !is_module_name(name) || !self.sources.policy.permits(name) {
-            return Found::Missing;
-        }
-        match self.find_served(name) {
-            Ok(Some(module)) => Found::Module(module),
-            Ok(None) => Found::Missing,
-            Err(reason) => Found::Refused(reason),
-        }
-    }
-
-    /// Whether something of this name is there, be it refused. Reads no source.
-    #[allow(dead_code)] // nobody asks yet
-    pub(crate) fn has(&mut self, name: &str) -> bool {
-        if name == MAIN || is_own(name) || !is_module_name(name) {
-            return self.find(name) != Found::Missing;
-        }
-        self.sources.policy.permits(name) && !matches!(self.sources.roots.locate(name), Ok(None))
-    }
-
-    /// The names at the top level of all roots, sorted; `*` if there may be more.
-    #[allow(dead_code)] // nobody asks yet
-    pub(crate) fn top(&mut self) -> Vec<String> {
-        vec!["*".to_owned()]
-    }
-
-    /// A data file of a package, or a directory of such.
-    #[allow(dead_code)] // nobody asks yet
-    pub(crate) fn data(&mut self, _package: &str, _path: &str) -> Result<Option<Data>, String> {
-        Ok(None)
-    }
-
-    fn main(&self) -> Found {
-        let (path, text) = match &self.sources.script {
-            // `multiprocessing`, for one, wants there to be a `__main__`.
-            None => (String::new(), Ok(Served::new(b""))),
-            Some(script) => (script.path.clone(), script.served.clone()),
-        };
-        match text {
-            Ok(Served { compressed, imports }) => Found::Module(Module {
-                name: MAIN.to_owned(),
-                pkg_present: None,
-                path,
-                compressed,
-                imports,
-            }),
-            Err(reason) => Found::Refused(reason),
-        }
-    }
-
-    fn find_served(&self, name: &str) -> Result<Option<Module>, String> {
-        let sources = &self.sources;
-        let Some(place) = sources.roots.locate(name)? else { return Ok(None) };
-        let (path, served) = match &place {
-            Place::Embedded(embedded) => (embedded.shown(), embedded.served()),
-            Place::Module(file) => (shown(file), self.store.read(file)?),
-            Place::Package(_, directory) => {
-                let file = directory.join("__init__.py");
-                (shown(&file), self.store.read(&file)?)
-            }
-            Place::Namespace(directories) => {
-                let first = directories.first().map(|(_, directory)| shown(directory));
-                (first.unwrap_or_default(), Served::default())
-            }
-        };
-        let pkg_present = sources.roots.children(name, &place)?;
-        let Served { compressed, imports } = served;
-        Ok(Some(Module { name: name.to_owned(), pkg_present, path, compressed, imports }))
-    }
-}
-
-/// What is asked for beside modules.
-#[allow(dead_code)] // nobody asks yet
-pub(crate) enum Data {
-    File {
-        shown: String,
-        size: u64,
-    },
-    /// The files of a directory as `name`, its directories as `name/`, those with an `__init__.py` as
-    /// `name/__init__.py`; sorted.
-    Listing {
-        shown: String,
-        entries: Vec<String>,
-    },
-}
-
-impl Data {
-    /// At most `length` bytes of a file, from `offset` on.
-    #[allow(dead_code)] // nobody asks yet
-    pub(crate) fn read(&self, _offset: u64, _length: usize) -> Result<Vec<u8>, String> {
-        Ok(Vec::new())
-    }
-}
-
 /// What a search ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -302,14 +248,22 @@ pub(crate) struct Module {
 
 const MAIN: &str = "__main__";
 
+/// No path is longer on any system, and few names are a twentieth of it.
+const MAX_NAME_BYTES: usize = 4096;
+
 /// Whether the name belongs to the library, in every child.
 fn is_own(name: &str) -> bool {
     name.split('.').next() == Some("econtext")
 }
 
+/// Whether a module of this name may be among what is served.
+fn is_served_name(name: &str) -> bool {
+    is_module_name(name) && !is_own(name) && name != MAIN
+}
+
 /// Whether Python could import a module of this name: identifiers, with dots between them.
 fn is_module_name(name: &str) -> bool {
-    name.split('.').all(is_identifier)
+    name.len() <= MAX_NAME_BYTES && name.split('.').all(is_identifier)
 }
 
 fn is_identifier(part: &str) -> bool {

@@ -133,11 +133,15 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether a module must not be served.
+    pub(super) fn denies(&self, name: &str) -> bool {
+        self.deny.iter().any(|denied| is_in(name, denied))
+    }
+
     /// Whether a module may be served. The packages that lead to one that is allowed may.
     pub(super) fn permits(&self, name: &str) -> bool {
         let is_allowed = |allowed: &String| is_in(name, allowed) || is_in(allowed, name);
-        !self.deny.iter().any(|denied| is_in(name, denied))
-            && (self.allow.is_empty() || self.allow.iter().any(is_allowed))
+        !self.denies(name) && (self.allow.is_empty() || self.allow.iter().any(is_allowed))
     }
 }
 

@@ -1,216 +1,388 @@
-//! Which file, directory or embedded source a dotted name stands for.
+//! Which file, directory or source of the program a dotted name stands for.
 //!
 //! Invariant: the rules are those of Python's own finder. A top-level name is looked for in all roots;
 //! a submodule in its package's directory, or, where no directory has an `__init__.py`, in all that
-//! bear the package's name. Within one directory a package precedes a module. Embedded sources add to
-//! that: each is found by its whole name, whatever the package before it is.
+//! bear the package's name. Within one directory a package precedes a module. What the program gives
+//! one by one (`embedded`) adds to that: it is found by its whole name, whatever the package before it is.
+//! One search sees one state of each directory: what it has looked up it does not look at again.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::is_identifier;
-use super::store::Served;
+use super::archive::Archive;
+use super::closure::{self, Closure};
+use super::content::{Content, Held};
+use super::data::{self, Data, Entries};
+use super::embedded::Embedded;
+use super::folder::{self, Folder};
+use super::store::Stamp;
 
 /// Where modules come from, first come, first found.
 #[derive(Clone, Default)]
-pub(super) struct Roots(Vec<Root>);
+pub(super) struct Roots {
+    /// How many things have been registered: the place of the next in the order of all.
+    count: usize,
+    roots: Vec<(usize, Root)>,
+    embedded: Embedded,
+}
 
 #[derive(Clone)]
-pub(super) enum Root {
-    Directory(PathBuf),
-    Source(Arc<Embedded>),
+enum Root {
+    Path(Arc<OnDisk>),
+    Archive(Arc<Packed>),
+    Closure(Arc<Closure>),
+}
+
+/// A directory, or an archive in a file.
+struct OnDisk {
+    path: PathBuf,
+    archive: Mutex<Option<(Stamp, Opened)>>,
+}
+
+/// An archive that the program holds, opened when it is first looked into.
+struct Packed {
+    shown: String,
+    bytes: Arc<Cow<'static, [u8]>>,
+    archive: OnceLock<Opened>,
+}
+
+type Opened = Result<Arc<Archive>, String>;
+
+impl Roots {
+    pub(super) fn path(&mut self, path: PathBuf) {
+        self.push(Root::Path(Arc::new(OnDisk { path, archive: Mutex::default() })));
+    }
+
+    pub(super) fn archive(&mut self, shown: String, bytes: Cow<'static, [u8]>) {
+        let (bytes, archive) = (Arc::new(bytes), OnceLock::new());
+        self.push(Root::Archive(Arc::new(Packed { shown, bytes, archive })));
+    }
+
+    pub(super) fn closure(&mut self, closure: Arc<Closure>) {
+        self.push(Root::Closure(closure));
+    }
+
+    pub(super) fn source(&mut self, name: String, text: Vec<u8>) {
+        let order = self.next();
+        self.embedded.add(order, name, Held::new(Cow::Owned(text)));
+    }
+
+    pub(super) fn file(&mut self, package: &str, path: &str, bytes: Cow<'static, [u8]>) {
+        let order = self.next();
+        self.embedded.add_file(order, package, path, Held::new(bytes));
+    }
+
+    fn push(&mut self, root: Root) {
+        let order = self.next();
+        self.roots.push((order, root));
+    }
+
+    fn next(&mut self) -> usize {
+        self.count += 1;
+        self.count
+    }
+
+    pub(super) fn search(self: Arc<Self>) -> Search {
+        Search { roots: self, top: None, places: HashMap::new() }
+    }
+}
+
+impl Root {
+    /// As a place to look for top-level names in.
+    fn part(&self) -> Part {
+        let folder = match self {
+            Root::Closure(closure) => return Part::Closure(closure.clone()),
+            Root::Path(on_disk) => on_disk.folder(),
+            Root::Archive(packed) => packed.open().map(Folder::outermost),
+        };
+        folder.map_or_else(Part::Broken, Part::Folder)
+    }
+}
+
+impl OnDisk {
+    fn folder(&self) -> Result<Folder, String> {
+        match folder::metadata(&self.path)? {
+            Some(metadata) if metadata.is_file() => {
+                self.open(Stamp::of(&metadata)).map(Folder::outermost)
+            }
+            _ => Folder::list(self.path.clone()),
+        }
+    }
+
+    fn open(&self, stamp: Stamp) -> Opened {
+        let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*archive {
+            Some((earlier, opened)) if stamp.is(earlier) => opened.clone(),
+            _ => {
+                let opened = Archive::open(&self.path, stamp).map(Arc::new);
+                *archive = Some((stamp, opened.clone()));
+                opened
+            }
+        }
+    }
+}
+
+impl Packed {
+    fn open(&self) -> Opened {
+        let open = || Archive::held(&self.shown, self.bytes.clone()).map(Arc::new);
+        self.archive.get_or_init(open).clone()
+    }
 }
 
 /// What a name stands for.
 pub(super) enum Place {
-    Embedded(Arc<Embedded>),
-    /// The file of a module.
-    Module(PathBuf),
-    /// The directory of a package, with an `__init__.py`, and the index of its root.
-    Package(usize, PathBuf),
-    /// The directories of a package without; none where embedded sources alone make it one.
-    Namespace(Directories),
+    Module(Content),
+    /// A package with an `__init__.py`, and where its modules are.
+    Package(Content, Parts),
+    /// A package without, and where its modules may be; nowhere else than among the embedded sources,
+    /// perhaps.
+    Namespace(Parts),
 }
 
-/// Directories to look into, with the index of the root that each belongs to, in order.
-type Directories = Vec<(usize, PathBuf)>;
+/// Where the modules of a package are looked for, in this order.
+pub(super) type Parts = Arc<[(usize, Part)]>;
 
-impl Roots {
-    pub(super) fn push(&mut self, root: Root) {
-        self.0.push(root);
+/// What a package has in one root.
+#[derive(Clone)]
+pub(super) enum Part {
+    Folder(Folder),
+    Closure(Arc<Closure>),
+    /// A root that cannot be looked into, and why.
+    Broken(String),
+}
+
+impl Place {
+    fn parts(&self) -> Parts {
+        match self {
+            Place::Module(_) => Arc::default(),
+            Place::Package(_, parts) | Place::Namespace(parts) => parts.clone(),
+        }
     }
 
-    /// Where the module `name` is, or why that cannot be told. `name` is one that Python could import.
-    pub(super) fn locate(&self, name: &str) -> Result<Option<Place>, String> {
-        let directory = |(index, root): (usize, &Root)| match root {
-            Root::Directory(directory) => Some((index, directory.clone())),
-            Root::Source(_) => None,
+    /// The first directory of a package, or nothing if it has none.
+    pub(super) fn shown(&self) -> String {
+        let shown = |(_, part): &(usize, Part)| match part {
+            Part::Folder(folder) => Some(folder.shown()),
+            _ => None,
         };
-        let mut directories: Directories =
-            self.0.iter().enumerate().filter_map(directory).collect();
+        self.parts().iter().find_map(shown).unwrap_or_default()
+    }
+}
+
+/// A search for any number of names.
+pub(super) struct Search {
+    roots: Arc<Roots>,
+    top: Option<Parts>,
+    places: HashMap<String, Located>,
+}
+
+/// Where a module is, or why that cannot be told.
+type Located = Result<Option<Arc<Place>>, String>;
+
+impl Search {
+    /// Where the module `name` is. `name` is one that Python could import.
+    pub(super) fn locate(&mut self, name: &str) -> Located {
+        let mut parts = None;
+        let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
         let mut begin = 0;
-        loop {
-            let end = name[begin..].find('.').map(|length| begin + length);
-            let Some(end) = end else {
-                return self.locate_in(&directories, name, &name[begin..]);
+        let mut place = None;
+        for end in ends {
+            let whole = &name[..end];
+            let located = match self.places.get(whole) {
+                Some(located) => located.clone(),
+                None => {
+                    let parts = parts.take().unwrap_or_else(|| self.top());
+                    let located = self.locate_in(&parts, whole, &name[begin..end]);
+                    self.places.insert(whole.to_owned(), located.clone());
+                    located
+                }
             };
-            directories = match self.locate_in(&directories, &name[..end], &name[begin..end])? {
-                Some(Place::Package(index, directory)) => vec![(index, directory)],
-                Some(Place::Namespace(directories)) => directories,
-                Some(Place::Embedded(_) | Place::Module(_)) => Vec::new(),
-                None => return Ok(None),
-            };
+            let Some(found) = located? else { return Ok(None) };
+            parts = Some(found.parts());
+            place = Some(found);
             begin = end + 1;
         }
+        Ok(place)
     }
 
-    /// Looks for `name`, whose last part is `part`, among the embedded sources and in `directories`.
-    fn locate_in(
-        &self,
-        directories: &Directories,
-        name: &str,
-        part: &str,
-    ) -> Result<Option<Place>, String> {
+    /// Looks for `name`, whose last part is `stem`, among the embedded sources and in `parts`.
+    fn locate_in(&self, parts: &Parts, name: &str, stem: &str) -> Located {
+        let embedded = self.roots.embedded.source(name);
+        let as_place = |content| match self.roots.embedded.is_package(name) {
+            true => Place::Package(content, Arc::default()),
+            false => Place::Module(content),
+        };
         let mut namespace = Vec::new();
-        for (index, root) in self.0.iter().enumerate() {
-            if let Root::Source(embedded) = root {
-                if embedded.name == name {
-                    return Ok(Some(Place::Embedded(embedded.clone())));
-                }
+        for (order, part) in parts.iter() {
+            if let Some((_, content)) = embedded.as_ref().filter(|(first, _)| first < order) {
+                return Ok(Some(Arc::new(as_place(content.clone()))));
             }
-            for (_, directory) in directories.iter().filter(|(owner, _)| *owner == index) {
-                match look(index, directory, part)? {
-                    Some(Place::Namespace(directories)) => namespace.extend(directories),
-                    Some(place) => return Ok(Some(place)),
+            let alone = |part| Arc::from([(*order, part)]);
+            match part {
+                Part::Broken(reason) => return Err(reason.clone()),
+                Part::Closure(closure) => {
+                    if let Some(made) = closure::ask(&**closure, name)? {
+                        let is_package = made.package;
+                        let content = made.content();
+                        return Ok(Some(Arc::new(match is_package {
+                            true => Place::Package(content, alone(part.clone())),
+                            false => Place::Module(content),
+                        })));
+                    }
+                }
+                Part::Folder(folder) => match look(folder, stem)? {
+                    Some(Look::Module(content)) => return Ok(Some(Place::Module(content).into())),
+                    Some(Look::Package(content, folder)) => {
+                        let parts = alone(Part::Folder(folder));
+                        return Ok(Some(Place::Package(content, parts).into()));
+                    }
+                    Some(Look::Folder(folder)) => namespace.push((*order, Part::Folder(folder))),
                     None => {}
+                },
+            }
+        }
+        if let Some((_, content)) = embedded {
+            return Ok(Some(Arc::new(as_place(content))));
+        }
+        if namespace.is_empty() && !self.roots.embedded.is_package(name) {
+            return Ok(None);
+        }
+        // A closure cannot say that it has a part of such a package, so it may have one.
+        let closures = parts.iter().filter(|(_, part)| matches!(part, Part::Closure(_)));
+        namespace.extend(closures.cloned());
+        namespace.sort_by_key(|(order, _)| *order);
+        Ok(Some(Arc::new(Place::Namespace(namespace.into()))))
+    }
+
+    /// The short names of what is in the package `name` at `place`, sorted, with a `*` if there may be
+    /// others; None if it is a module.
+    pub(super) fn children(&self, name: &str, place: &Place) -> Option<Vec<String>> {
+        let is_package = !matches!(place, Place::Module(_)) || self.roots.embedded.is_package(name);
+        is_package.then(|| self.names(name, &place.parts()))
+    }
+
+    /// The names at the top level, as `children` has those of a package.
+    pub(super) fn top_names(&mut self) -> Vec<String> {
+        let top = self.top();
+        self.names("", &top)
+    }
+
+    fn names(&self, package: &str, parts: &Parts) -> Vec<String> {
+        let mut names: BTreeSet<String> = self.roots.embedded.children(package).cloned().collect();
+        for (_, part) in parts.iter() {
+            match part {
+                Part::Folder(folder) => folder.children(&mut names),
+                // Who asks for what may be in there is told what is wrong with it.
+                Part::Closure(_) | Part::Broken(_) => drop(names.insert("*".to_owned())),
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    /// The data file or directory at `path` in a package; in no package, what describes a distribution.
+    pub(super) fn data(&mut self, package: &str, path: &str) -> Result<Option<Data>, String> {
+        let Some(wanted) = data::wanted(package, path) else { return Ok(None) };
+        let (mut parts, mut init) = (self.top(), None);
+        if !package.is_empty() {
+            let Some(place) = self.locate(package)? else { return Ok(None) };
+            match &*place {
+                Place::Module(_) if !self.roots.embedded.is_package(package) => return Ok(None),
+                Place::Package(content, _) => init = Some(content.clone()),
+                _ => {}
+            }
+            parts = place.parts();
+        }
+        let inner = wanted.parts.join("/");
+        let whole = data::join(package, &inner);
+        if wanted.listing {
+            return self.listing(&parts, &wanted.parts, &whole, package.is_empty(), init);
+        }
+        let content = match init.filter(|_| inner == "__init__.py") {
+            Some(content) => Some(content),
+            None => self.file(&parts, &wanted.parts, &whole)?,
+        };
+        let Some(content) = content else { return Ok(None) };
+        Ok(Some(Data::File { shown: content.shown(), size: content.size()?, content }))
+    }
+
+    /// The file at `path` in the first of `parts` that has it, `whole` being its path among the embedded.
+    fn file(&self, parts: &Parts, path: &[&str], whole: &str) -> Result<Option<Content>, String> {
+        let embedded = self.roots.embedded.file(whole);
+        for (order, part) in parts.iter() {
+            if let Some((_, content)) = embedded.as_ref().filter(|(first, _)| first < order) {
+                return Ok(Some(content.clone()));
+            }
+            if let Part::Folder(folder) = part {
+                if let Some(content) = folder.file_at(path)? {
+                    return Ok(Some(content));
                 }
             }
         }
-        let is_package = !namespace.is_empty() || self.embedded_children(name).next().is_some();
-        Ok(is_package.then_some(Place::Namespace(namespace)))
+        Ok(embedded.map(|(_, content)| content))
     }
 
-    /// The short names of what is in the package `name` at `place`, sorted; None if it is a module.
-    pub(super) fn children(
+    /// What is at `path` in all of `parts` together; `init` is that of the package.
+    fn listing(
         &self,
-        name: &str,
-        place: &Place,
-    ) -> Result<Option<Vec<String>>, String> {
-        let mut children: BTreeSet<String> =
-            self.embedded_children(name).map(str::to_owned).collect();
-        let is_package = match place {
-            Place::Module(_) => false,
-            Place::Embedded(embedded) => embedded.package,
-            Place::Package(_, directory) => {
-                list(directory, &mut children)?;
-                true
+        parts: &Parts,
+        path: &[&str],
+        whole: &str,
+        of_roots: bool,
+        init: Option<Content>,
+    ) -> Result<Option<Data>, String> {
+        let (mut entries, mut shown) = (Entries::default(), None);
+        let of_package = path.is_empty();
+        if of_package && init.is_some() {
+            entries.file("__init__.py");
+        }
+        for (_, part) in parts.iter() {
+            let Part::Folder(folder) = part else { continue };
+            if let Some(folder) = folder.folder_at(path)? {
+                folder.list_into(&mut entries)?;
+                shown.get_or_insert_with(|| folder.shown());
             }
-            Place::Namespace(directories) => {
-                for (_, directory) in directories {
-                    list(directory, &mut children)?;
-                }
-                true
+        }
+        if self.roots.embedded.list(whole, &mut entries) {
+            shown.get_or_insert_with(|| whole.to_owned());
+        }
+        if of_package {
+            shown.get_or_insert_with(String::new);
+            if of_roots {
+                (shown, _) = (Some(String::new()), entries.only_about());
             }
-        };
-        Ok((is_package || !children.is_empty()).then(|| children.into_iter().collect()))
+        }
+        let entries = entries.names();
+        Ok(shown.map(|shown| Data::Listing { shown, entries }))
     }
 
-    /// The short names of the embedded sources in the package `name`; some more than once.
-    fn embedded_children<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter_map(move |root| match root {
-            Root::Source(embedded) => {
-                embedded.name.strip_prefix(name)?.strip_prefix('.')?.split('.').next()
-            }
-            Root::Directory(_) => None,
-        })
+    fn top(&mut self) -> Parts {
+        let parts = || self.roots.roots.iter().map(|(order, root)| (*order, root.part())).collect();
+        self.top.get_or_insert_with(parts).clone()
     }
 }
 
-/// A module that the program itself holds.
-pub(super) struct Embedded {
-    name: String,
-    /// Whether it is a package even if nothing is in it.
-    package: bool,
-    text: Vec<u8>,
-    served: OnceLock<Served>,
+/// What a folder has of a name.
+enum Look {
+    Module(Content),
+    Package(Content, Folder),
+    Folder(Folder),
 }
 
-impl Embedded {
-    pub(super) fn new(name: String, text: Vec<u8>) -> Embedded {
-        let (name, package) = match name.strip_suffix(".__init__") {
-            Some(package) => (package.to_owned(), true),
-            None => (name, false),
-        };
-        Embedded { name, package, text, served: OnceLock::new() }
-    }
-
-    /// A file name for tracebacks: the one that the module would have.
-    pub(super) fn shown(&self) -> String {
-        let end = if self.package { "/__init__.py" } else { ".py" };
-        self.name.replace('.', "/") + end
-    }
-
-    pub(super) fn served(&self) -> Served {
-        self.served.get_or_init(|| Served::new(&self.text)).clone()
-    }
-}
-
-/// What `part` is in one directory, of the root `index`.
-fn look(index: usize, directory: &Path, part: &str) -> Result<Option<Place>, String> {
-    let package = directory.join(part);
-    if is_file(&package.join("__init__.py"))? {
-        return Ok(Some(Place::Package(index, package)));
-    }
-    let file = directory.join(format!("{part}.py"));
-    if is_file(&file)? {
-        return Ok(Some(Place::Module(file)));
-    }
-    for compiled in [package.join("__init__.pyc"), directory.join(format!("{part}.pyc"))] {
-        if is_file(&compiled)? {
-            let compiled = compiled.display();
-            return Err(format!("{compiled}: compiled Python without its source cannot be served"));
+fn look(folder: &Folder, stem: &str) -> Result<Option<Look>, String> {
+    let inner = folder.folder(stem)?;
+    if let Some(inner) = &inner {
+        if let Some(content) = inner.file("__init__.py")? {
+            return Ok(Some(Look::Package(content, inner.clone())));
         }
     }
-    let is_directory = kind(&package)?.is_some_and(|kind| kind.is_dir());
-    Ok(is_directory.then(|| Place::Namespace(vec![(index, package)])))
-}
-
-/// Adds the names of the modules and packages in `directory`.
-fn list(directory: &Path, names: &mut BTreeSet<String>) -> Result<(), String> {
-    let fail = |error| format!("{}: {error}", directory.display());
-    for entry in fs::read_dir(directory).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let name = entry.file_name();
-        // Neither could be imported: a name that is not text, and one that is no identifier.
-        let Some(name) = name.to_str() else { continue };
-        // Compiled files too, for a refusal that says what is wrong.
-        let module = name.strip_suffix(".py").or_else(|| name.strip_suffix(".pyc"));
-        let is_child = match module {
-            Some(stem) => is_identifier(stem) && stem != "__init__",
-            None => is_identifier(name) && name != "__pycache__" && entry.path().is_dir(),
-        };
-        if is_child {
-            names.insert(module.unwrap_or(name).to_owned());
-        }
+    if let Some(content) = folder.file(&format!("{stem}.py"))? {
+        return Ok(Some(Look::Module(content)));
     }
-    Ok(())
-}
-
-fn is_file(path: &Path) -> Result<bool, String> {
-    Ok(kind(path)?.is_some_and(|kind| kind.is_file()))
-}
-
-/// What is at `path`, links followed; None if nothing is.
-fn kind(path: &Path) -> Result<Option<fs::FileType>, String> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.file_type())),
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(None),
-            _ if error.raw_os_error() == Some(libc::ENAMETOOLONG) => Ok(None),
-            _ => Err(format!("{}: {error}", path.display())),
-        },
+    let of_package = inner.as_ref().map(|inner| inner.refusal("__init__")).transpose()?.flatten();
+    match of_package.or(folder.refusal(stem)?) {
+        Some(reason) => Err(reason),
+        None => Ok(inner.map(Look::Folder)),
     }
 }

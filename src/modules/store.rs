@@ -4,7 +4,7 @@
 //! of the file stay the same. No file larger than `MAX_SOURCE_BYTES` is held in memory.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +18,26 @@ pub(super) struct Store {
 }
 
 struct Kept {
+    stamp: Stamp,
+    served: Served,
+}
+
+/// What tells that a file is not the same any more.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp {
     modified: Option<SystemTime>,
     size: u64,
-    served: Served,
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &fs::Metadata) -> Stamp {
+        Stamp { modified: metadata.modified().ok(), size: metadata.len() }
+    }
+
+    /// Whether nothing is known to have changed since `earlier`.
+    pub(super) fn is(&self, earlier: &Stamp) -> bool {
+        self.modified.is_some() && (self.modified, self.size) == (earlier.modified, earlier.size)
+    }
 }
 
 /// What is kept of a source.
@@ -45,23 +62,17 @@ impl Store {
 
     fn try_read(&self, path: &Path) -> io::Result<Served> {
         let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        let (modified, size) = (metadata.modified().ok(), metadata.len());
-        if let Some(kept) = self.files().get(path) {
-            if modified.is_some() && (kept.modified, kept.size) == (modified, size) {
-                return Ok(kept.served.clone());
-            }
+        let stamp = Stamp::of(&file.metadata()?);
+        if let Some(kept) = self.files().get(path).filter(|kept| stamp.is(&kept.stamp)) {
+            return Ok(kept.served.clone());
         }
         let mut text = Vec::new();
         file.take(MAX_SOURCE_BYTES + 1).read_to_end(&mut text)?;
         if text.len() as u64 > MAX_SOURCE_BYTES {
-            let limit = MAX_SOURCE_BYTES >> 20;
-            return Err(io::Error::other(format!(
-                "larger than {limit} MiB, too large to be served"
-            )));
+            return Err(io::Error::other(too_large()));
         }
         let served = Served::new(&text);
-        let kept = Kept { modified, size, served: served.clone() };
+        let kept = Kept { stamp, served: served.clone() };
         self.files().insert(path.to_owned(), kept);
         Ok(served)
     }
@@ -76,5 +87,10 @@ pub(super) fn compress(text: &[u8]) -> Arc<[u8]> {
     Arc::from(miniz_oxide::deflate::compress_to_vec_zlib(text, 6))
 }
 
+/// Why a source of more than `MAX_SOURCE_BYTES` is refused.
+pub(super) fn too_large() -> String {
+    format!("larger than {} MiB, too large to be served", MAX_SOURCE_BYTES >> 20)
+}
+
 /// Far above any source that people write, far below what would hurt.
-const MAX_SOURCE_BYTES: u64 = 64 << 20;
+pub(super) const MAX_SOURCE_BYTES: u64 = 64 << 20;

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::built;
 
 /// A directory that goes when the test ends.
 struct Dir(PathBuf);

@@ -1,0 +1,115 @@
+//! Finding what a child asks for by its name, be it served, the program's script or the library's own.
+//!
+//! Invariant: a name that cannot be one of a module is missing, without a look at any file. The library's
+//! own modules and the script cannot be had from anywhere else.
+
+use std::sync::Arc;
+
+use super::data::Data;
+use super::roots::{Place, Search};
+use super::store::{Served, Store};
+use super::{Found, MAIN, Module, Sources, is_module_name, is_own, is_served_name};
+use crate::built;
+
+/// One search over one state of the sources, for as many names as are wanted of it.
+pub(crate) struct Finder<'a> {
+    pub(super) sources: Arc<Sources>,
+    search: Search,
+    store: &'a Store,
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn new(sources: Arc<Sources>, store: &'a Store) -> Finder<'a> {
+        let search = sources.roots.clone().search();
+        Finder { sources, search, store }
+    }
+
+    /// Finds the module of this name. Reads files, and compresses what it has not before.
+    pub(crate) fn find(&mut self, name: &str) -> Found {
+        if name == MAIN {
+            return self.main();
+        }
+        if is_own(name) {
+            let built = built::MODULES.iter().find(|(own, _, _)| *own == name);
+            return built.map_or(Found::Missing, |(_, path, compressed)| {
+                Found::Module(Module {
+                    name: name.to_owned(),
+                    pkg_present: None,
+                    path: (*path).to_owned(),
+                    compressed: Arc::from(*compressed),
+                    imports: Arc::default(),
+                })
+            });
+        }
+        if !is_module_name(name) || !self.sources.policy.permits(name) {
+            return Found::Missing;
+        }
+        match self.find_served(name) {
+            Ok(Some(module)) => Found::Module(module),
+            Ok(None) => Found::Missing,
+            Err(reason) => Found::Refused(reason),
+        }
+    }
+
+    /// Whether something of this name is there, be it refused. Reads no source.
+    pub(crate) fn has(&mut self, name: &str) -> bool {
+        if name == MAIN || is_own(name) || !is_module_name(name) {
+            return self.find(name) != Found::Missing;
+        }
+        self.sources.policy.permits(name) && !matches!(self.search.locate(name), Ok(None))
+    }
+
+    /// The names at the top level of all roots, sorted; `*` if there may be more.
+    pub(crate) fn top(&mut self) -> Vec<String> {
+        self.search.top_names()
+    }
+
+    /// A data file of a package, or a directory of such.
+    pub(crate) fn data(&mut self, package: &str, path: &str) -> Result<Option<Data>, String> {
+        if package.is_empty() || is_served_name(package) && self.permits_data(package, path) {
+            self.search.data(package, path)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Whether nothing was said against a file of a package: not as a file either is a module served that
+    /// is denied.
+    fn permits_data(&self, package: &str, path: &str) -> bool {
+        let policy = &self.sources.policy;
+        let module = path.split('/').map(|part| part.split('.').next().unwrap_or_default());
+        let module = module.fold(package.to_owned(), |name, part| name + "." + part);
+        policy.permits(package) && !policy.denies(&module)
+    }
+
+    fn main(&self) -> Found {
+        let (path, text) = match &self.sources.script {
+            // `multiprocessing`, for one, wants there to be a `__main__`.
+            None => (String::new(), Ok(Served::new(b""))),
+            Some(script) => (script.path.clone(), script.served.clone()),
+        };
+        match text {
+            Ok(Served { compressed, imports }) => Found::Module(Module {
+                name: MAIN.to_owned(),
+                pkg_present: None,
+                path,
+                compressed,
+                imports,
+            }),
+            Err(reason) => Found::Refused(reason),
+        }
+    }
+
+    fn find_served(&mut self, name: &str) -> Result<Option<Module>, String> {
+        let Some(place) = self.search.locate(name)? else { return Ok(None) };
+        let (path, served) = match &*place {
+            Place::Module(content) | Place::Package(content, _) => {
+                (content.shown(), content.served(self.store)?)
+            }
+            Place::Namespace(_) => (place.shown(), Served::default()),
+        };
+        let pkg_present = self.search.children(name, &place);
+        let Served { compressed, imports } = served;
+        Ok(Some(Module { name: name.to_owned(), pkg_present, path, compressed, imports }))
+    }
+}
