@@ -12,7 +12,7 @@ ENTRY = 'econtext:'  # begins the one entry of the `__path__` of a served packag
 Spec = type(getattr(sys, '__spec__', None))
 if Spec is not type(None):
     class Spec(Spec):
-        cached = None  # no file holds its code
+        cached = served = None  # no file holds its code; under which name it is served
 
 
 class Server(object):
@@ -44,7 +44,7 @@ class Server(object):
             local = spec and spec.submodule_search_locations or ()
             path = None
         spec = Spec(alias or name, self, origin=path, is_package=package)
-        spec.has_location, spec.loader_state = bool(path), alias and name
+        spec.has_location, spec.served = bool(path), name
         if package:
             spec.submodule_search_locations[:] = list(local) + self.take(name, found)
         return spec
@@ -77,7 +77,7 @@ class Server(object):
     def exec_module(self, module):
         name = module.__name__
         if name not in self.lent:
-            return self.execute(module, getattr(getattr(module, '__spec__', None), 'loader_state', None) or name)
+            return self.execute(module, getattr(getattr(module, '__spec__', None), 'served', None) or name)
         module.__spec__.loader = module.__loader__ = self.lent.pop(name)
         module.__loader__.exec_module(module)
         self.hooks[name](module)
@@ -258,7 +258,8 @@ class Entry(object):
 
     def find_module(self, name, path=None):  # 2.7
         served = self.served(name)
-        return self if served and self.server.find(served) else None
+        if served and self.server.find(served):
+            return self.server if served == name else self
 
     def load_module(self, name):
         return self.server.load_module(name, self.served(name))

@@ -18,13 +18,15 @@ def find_distributions(server, context=None):
         return
     name = context.name and normal(context.name)
     folders = {}
-    for folder in resources.names('', ''):
+    for entry in resources.entries('', ''):
+        folder = entry.partition('/')[0]
         folders.setdefault(normal(folder.rpartition('.')[0].partition('-')[0]), folder)
     folders = dict((each, folders[each]) for each in folders if name in (None, each))
     if folders:  # what is installed precedes them
+        wanted = context if name is None else type(context)(name=name)  # 3.8 and 3.9 do not normalise all
         for finder in sys.meta_path:
             if finder is not server.finder and hasattr(finder, 'find_distributions'):
-                for found in finder.find_distributions(context):
+                for found in finder.find_distributions(wanted):
                     known = getattr(found, '_normalized_name', None) or found.metadata['Name'] or ''
                     folders.pop(normal(known), None)
     base = sys.modules[type(context).__module__].Distribution
@@ -40,6 +42,8 @@ def normal(name):
 
 def make(base):
     class Distribution(base):
+        _normalized_name = None  # a property of the base's, which would read the metadata for it
+
         def __init__(self, folder, name):
             self.folder, self._normalized_name, self._path = folder, name, File('', folder)
 
@@ -57,7 +61,7 @@ def make(base):
 
         def locate_file(self, path):
             package, _, where = str(path).partition('/')
-            return File(package, where) if where else File('', package)
+            return File('', str(path)) if package == self.folder or not where else File(package, where)
 
     return Distribution
 

@@ -11,9 +11,9 @@ from econtext import core
 AHEAD = 8  # how many pieces are under way while one is read
 
 
-def fetch(name, path):
+def fetch(name, path, piece=False):
     try:
-        found = core.importer.fetch(name)
+        found = core.importer.fetch(name) if piece or '\n' not in name else None
     except ImportError as error:  # the stream has ended
         raise IOError(5, str(error), path)
     if not found:
@@ -30,10 +30,10 @@ def listing(package, where):
     return fetch(name, name)[0]
 
 
-def names(package, where):
-    """The same without what follows the names; empty for what is not a directory."""
+def entries(package, where):
+    """The same; nothing for what is no directory."""
     try:
-        return [entry.partition('/')[0] for entry in listing(package, where)]
+        return listing(package, where)
     except IOError as error:
         if error.errno != 2:
             raise
@@ -63,7 +63,7 @@ class File(io.RawIOBase):
         name, self.piece, self.number = self.pieces[number], b'', number
         self.asked.discard(name)
         try:
-            self.piece = zlib.decompress(fetch(name, self.name)[2])
+            self.piece = zlib.decompress(fetch(name, self.name, True)[2])
         finally:
             core.importer.modules.pop(name, None)
 
@@ -129,7 +129,7 @@ def iter_modules(server, path, prefix):
     """What pkgutil.iter_modules() yields, less the finder: names and whether they are packages."""
     package, where = server.locate(path)
     seen = set(['__init__'])
-    for entry in sorted(listing(package, where)) if package else ():
+    for entry in sorted(entries(package, where)) if package else ():
         name, is_directory, init = entry.partition('/')
         if not is_directory and name[-3:] == '.py':
             name = name[:-3]
@@ -180,13 +180,7 @@ class Path(object):
         """A slash for a directory, '' for a file, None for what does not exist."""
         if not self.where:
             return '/'
-        try:
-            entries = listing(self.package, self.where.rpartition('/')[0])
-        except IOError as error:
-            if error.errno != 2:
-                raise
-            return None
-        for entry in entries:
+        for entry in entries(self.package, self.where.rpartition('/')[0]):
             name, slash, _ = entry.partition('/')
             if name == self.name:
                 return slash
