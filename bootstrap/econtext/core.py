@@ -827,8 +827,15 @@ class Importer(object):
     def find_spec(self, name, path=None, target=None):
         return self.aside(name, self.find, path, target)
 
-    def find_module(self, name, path=None):  # 2.7
-        return self.aside(name, self.find, path)
+    def find_module(self, name, path=None):  # 2.7, which forgets what an ImportError says that is raised here
+        try:
+            return self.aside(name, self.find, path)
+        except ImportError as error:
+            self.error = error
+            return self
+
+    def load_module(self, name):
+        raise self.error
 
     def aside(self, name, function, *args):
         """Call `function(name, *args)`; meanwhile this finder finds no `name` in this thread."""

@@ -40,7 +40,13 @@ impl Master {
 
     /// Starts it, and gives what it prints line by line.
     pub fn start(&self) -> Running {
+        self.start_with(|command| command)
+    }
+
+    /// The same with what else the command is to have.
+    pub fn start_with(&self, set: impl FnOnce(&mut Command) -> &mut Command) -> Running {
         let mut command = self.command();
+        set(&mut command);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Running { child, lines }
