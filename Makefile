@@ -5,10 +5,13 @@
 # make bench  this library, Mitogen, execnet and the plain tools on the same work: a table, and JSON lines in
 #             target/bench.jsonl. Fetches the two from PyPI once. QUICK=1: a small part, and fetches nothing;
 #             ONLY='start calls bulk fleet memory': some of its sections
+# make bench-modules  the first calls of applications of PyPI, beside the same import from local disk and beside
+#             Mitogen's: a table, and JSON lines in target/bench-modules.jsonl. QUICK=1: one run of each, and
+#             fetches no Mitogen; ONLY='django rich': some of them
 # make static the demo as one static binary for any Linux (musl), its size and what ldd says; HOST as above
 # make size   bytes of what a child is sent; lines and unsafe blocks of what sends it
 
-.PHONY: all bench demo lint size static test
+.PHONY: all bench bench-modules demo lint size static test
 
 all: lint test
 
@@ -29,6 +32,9 @@ test:
 
 bench:
 	cargo bench --bench peers -- $(if $(QUICK),quick) $(ONLY)
+
+bench-modules:
+	cargo bench --bench modules -- $(if $(QUICK),quick) $(ONLY)
 
 size:
 	@.ci/size

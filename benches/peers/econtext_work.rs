@@ -1,10 +1,12 @@
 //! This library as a contender.
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use econtext::{Context, Local, Pending, Router, Sender, Ssh};
+use econtext::{Context, Level, Local, LogRecord, Pending, Router, Sender, Ssh};
 
+use crate::support::Traffic;
 use crate::work::{Answer, check, count, random, serve};
 
 /// Answers commands until stdin ends. `python` is the interpreter of the children.
@@ -18,7 +20,8 @@ pub fn run(python: &str) -> ExitCode {
     };
     router.modules().source("bulk", include_str!("bulk.py"));
     router.modules().source("econtext_stream", include_str!("econtext_stream.py"));
-    let mut work = Work { router, python, contexts: vec![], block: vec![] };
+    let counted = Counted::default();
+    let mut work = Work { router, python, contexts: vec![], block: vec![], counted };
     serve(|name, words| work.command(name, words))
 }
 
@@ -27,6 +30,7 @@ struct Work<'a> {
     python: &'a str,
     contexts: Vec<Context>,
     block: Vec<u8>,
+    counted: Counted,
 }
 
 impl Work<'_> {
@@ -36,6 +40,14 @@ impl Work<'_> {
         }
         if name == "fleet" {
             return self.fleet(count(words, 0)?);
+        }
+        if let ("serve", [directory]) = (name, words) {
+            let begin = Instant::now();
+            self.router.modules().path(directory);
+            return Ok(vec![begin.elapsed().as_secs_f64()]);
+        }
+        if name == "count" {
+            return self.count();
         }
         if name == "close" {
             let context = self.contexts.pop().ok_or("there is no context")?;
@@ -60,6 +72,8 @@ impl Work<'_> {
             "module" => {
                 context.call::<usize>("bulk:take", (b"",))?;
             }
+            "first" => context.call::<()>(words.first().ok_or("a function is missing")?, ())?,
+            "counted" => return Ok(self.counted.numbers()),
             "calls" => {
                 for _ in 0..count(words, 0)? {
                     context.call::<u32>("os:getpid", ())?;
@@ -111,6 +125,14 @@ impl Work<'_> {
         Ok(vec![took.as_secs_f64(), f64::from(pid)])
     }
 
+    /// From now on what goes each way is counted, by a log that has all of it: nothing to be timed.
+    fn count(&mut self) -> Answer {
+        let begin = Instant::now();
+        let log = self.counted.log();
+        self.router = Router::builder().log_level(Level::Debug).on_log(log).build()?;
+        Ok(vec![begin.elapsed().as_secs_f64()])
+    }
+
     fn fleet(&mut self, count: usize) -> Answer {
         let begin = Instant::now();
         let start = |_| self.router.start(Local::new().python(self.python));
@@ -119,6 +141,26 @@ impl Work<'_> {
         let took = begin.elapsed();
         self.contexts.extend(contexts);
         Ok(vec![took.as_secs_f64()])
+    }
+}
+
+/// The modules that have gone each way.
+#[derive(Default)]
+struct Counted(Arc<Mutex<Vec<LogRecord>>>);
+
+impl Counted {
+    fn log(&self) -> impl FnMut(&LogRecord) + Send + use<> {
+        let records = self.0.clone();
+        move |record| {
+            records.lock().unwrap_or_else(PoisonError::into_inner).push(record.clone());
+        }
+    }
+
+    /// No time, requests, modules sent.
+    fn numbers(&self) -> Vec<f64> {
+        let traffic = Traffic::of(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let served = traffic.requested.iter().filter(|name| name.starts_with('+')).count();
+        vec![1.0, traffic.requested.len() as f64, (served + traffic.pushed.len()) as f64]
     }
 }
 

@@ -13,6 +13,7 @@ use crate::support;
 const MITOGEN: &str = "0.3.54";
 const EXECNET: &str = "2.1.2";
 
+#[derive(Clone)]
 pub struct Environments {
     /// The interpreter of all children.
     pub child_python: String,
@@ -26,14 +27,9 @@ impl Environments {
     /// Finds and makes them. With `offline` nothing is installed.
     pub fn new(python: Option<PathBuf>, offline: bool) -> Result<Environments, String> {
         let python = python.unwrap_or_else(usual_python);
-        let ask_version = "import sys; print(sys.version)";
-        let version = output(Command::new(&python).args(["-c", ask_version]))?;
+        let version = version(&python)?;
 
-        let bare = target().join("bench-child");
-        let child_python = bare.join("bin/python3");
-        if output(Command::new(&child_python).args(["-c", ask_version])).as_ref() != Ok(&version) {
-            make_environment(&python, &bare, &["--without-pip"])?;
-        }
+        let child_python = bare(&python)?;
 
         let full = target().join("bench-venv");
         let peers_python = full.join("bin/python3");
@@ -55,11 +51,16 @@ impl Environments {
         }
         let own_program = std::env::current_exe().map_err(|error| error.to_string())?;
         Ok(Environments {
-            child_python: child_python.display().to_string(),
+            child_python,
             peers_python: peers.is_ok().then(|| peers_python.display().to_string()),
             own_program: own_program.display().to_string(),
             python_version: version.split(' ').next().unwrap_or_default().into(),
         })
+    }
+
+    /// The same, with children of another Python.
+    pub fn with_children_of(&self, python: &Path) -> Result<Environments, String> {
+        Ok(Environments { child_python: bare(python)?, ..self.clone() })
     }
 
     /// Those that can be run here.
@@ -116,6 +117,21 @@ fn usual_python() -> PathBuf {
     let usual = all.iter().find(|python| python.name == "python3.13");
     let newest = all.iter().rfind(|python| python.name.starts_with("python3"));
     usual.or(newest).map_or_else(|| "python3".into(), |python| python.path.clone())
+}
+
+fn version(python: &Path) -> Result<String, String> {
+    output(Command::new(python).args(["-c", "import sys; print(sys.version)"]))
+}
+
+/// The interpreter of a virtual environment in which nothing is.
+fn bare(python: &Path) -> Result<String, String> {
+    let name = python.file_name().unwrap_or_default().to_string_lossy();
+    let bare = target().join(format!("bench-child-{name}"));
+    let child_python = bare.join("bin/python3");
+    if version(&child_python) != Ok(version(python)?) {
+        make_environment(python, &bare, &["--without-pip"])?;
+    }
+    Ok(child_python.display().to_string())
 }
 
 fn make_environment(python: &Path, at: &Path, options: &[&str]) -> Result<(), String> {

@@ -13,11 +13,13 @@
 
 mod contender;
 mod econtext_work;
+#[allow(dead_code, reason = "`modules` uses it all")]
 mod environments;
 mod measures;
 mod plain_work;
 mod processes;
 mod report;
+#[allow(dead_code, reason = "`modules` uses it all")]
 mod servers;
 #[path = "../../tests/support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
 """Mitogen as a contender: calls by `Context.call`, bulk by calls and by its raw messages."""
 
+import importlib
 import os
 import sys
 import time
@@ -82,6 +83,28 @@ def module():
     return clock.seconds,
 
 
+def serve_modules(directory):
+    """What this program can import is what its children can."""
+    with Clock() as clock:
+        sys.path.insert(0, directory)
+    return clock.seconds,
+
+
+def first(target):
+    """The import here, without which nothing can be called, is not counted."""
+    name, _, function = target.partition(':')
+    function = getattr(importlib.import_module(name), function)
+    with Clock() as clock:
+        contexts[-1].call(function)
+    return clock.seconds,
+
+
+def counted():
+    """No time, requests, modules sent."""
+    responder = router.responder
+    return 1, responder.get_module_count, responder.good_load_module_count
+
+
 def up(count):
     block = bulk.block()
     contexts[-1].call(bulk.take, b'')
@@ -135,6 +158,7 @@ def send(count, size):
 
 if __name__ == '__main__':
     mitogen.utils.log_to_file(level='ERROR')
-    serve(start, close, fleet, calls, queued, module, up, down, raw_up, raw_down, send)
+    serve(start, close, fleet, calls, queued, module, up, down, raw_up, raw_down, send, first, counted,
+          serve=serve_modules)
     broker.shutdown()
     broker.join()

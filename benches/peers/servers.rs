@@ -13,6 +13,8 @@ use crate::support::{Proxy, Sshd};
 /// What is between client and server where a round trip is to be seen: this long each way.
 const DELAY: Duration = Duration::from_millis(10);
 
+const FAR: &str = "ssh, round trip of 20 ms";
+
 /// The servers, for as long as this lives.
 pub struct Servers {
     ssh: Option<OverSsh>,
@@ -55,10 +57,16 @@ impl Servers {
             shared.words.push(ssh.shared.socket.clone());
             let delayed = ssh.delayed.port();
             places.push(over("ssh", port, true));
-            places.push(over("ssh, round trip of 20 ms", delayed, false));
+            places.push(over(FAR, delayed, false));
             places.push(shared);
         }
         places
+    }
+
+    /// The place with a round trip that is to be seen, and what is between.
+    pub fn far(&self) -> Option<(Place, &Proxy)> {
+        let ssh = self.ssh.as_ref()?;
+        Some((self.places().into_iter().find(Place::is_far)?, &ssh.delayed))
     }
 
     /// Puts the server and the sessions that it starts from now on on the one CPU, until this is dropped.
@@ -161,6 +169,11 @@ impl Place {
 
     pub fn is_local(&self) -> bool {
         self.words.len() == 1
+    }
+
+    /// Whether there is a round trip to be seen.
+    pub fn is_far(&self) -> bool {
+        self.name == FAR
     }
 
     /// Nothing is between that would be measured instead of the contender.

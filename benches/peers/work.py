@@ -5,9 +5,10 @@ import threading
 import time
 
 
-def serve(*functions):
+def serve(*functions, **named):
     """Answer each line, a function's name and its words with tabs between, by `[number, ..]` or by what failed."""
     commands = {function.__name__: function for function in functions}
+    commands.update(named)
     for line in sys.stdin:
         name, *words = line.rstrip('\n').split('\t')
         command = commands.get(name)

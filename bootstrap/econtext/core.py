@@ -21,9 +21,12 @@ try:
 except ImportError:  # 2.7
     import thread as _thread
     text_type, PROTOCOL, release_import_lock = unicode, {}, None
+
+    def native(name):  # text as the `str` that names of modules and files are
+        return name.encode('utf-8')
 else:
     from _imp import acquire_lock as acquire_import_lock, release_lock as release_import_lock
-    text_type, PROTOCOL = str, {'encoding': 'bytes'}
+    text_type, native, PROTOCOL = str, str, {'encoding': 'bytes'}
 try:
     from _collections import deque
     from _operator import _compare_digest as same
@@ -149,11 +152,6 @@ def text(value):
             return str(value).decode('utf-8', 'replace')
     except:  # its class may raise SystemExit, too
         return text_type('<unprintable %s object>' % type(value).__name__)
-
-
-def native(data):
-    """UTF-8 as the `str` that names of modules and files are."""
-    return data if str is bytes else data.decode('utf-8')
 
 
 def decode(data):
@@ -729,10 +727,11 @@ class Importer(object):
 
     def on_module(self, src, auth, reply_to, data):
         name, children, path, compressed, related = decode(data)
-        name, path, children, related = [
-            each and native(each.encode('utf-8')) if not isinstance(each, list) else
-            [native(one.encode('utf-8')) for one in each] for each in (name, path, children, related)]
-        found = None if compressed is None else (children, path, compressed, related)
+        name, found = native(name), None
+        if compressed is not None:
+            if children is not None:
+                children = list(map(native, children))
+            found = children, native(path), compressed, list(map(native, related))
         with self.lock:
             if not name:
                 self.invalidate_caches()
@@ -766,7 +765,7 @@ class Importer(object):
         """
         me, stream, waiter = _thread.get_ident(), router.stream, [_thread.allocate_lock(), None, False]
         ask, sent = None, text(name).encode('utf-8', 'replace')
-        if native(sent) != name or len(sent) > NAME_BYTES:  # undecodable, so that no answer would bear this name
+        if native(sent.decode('utf-8')) != name or len(sent) > NAME_BYTES:  # undecodable, so that no answer would bear this name
             return None
         copied = os.getpid() != stream.pid
         if not copied and me in (self.owner, stream.owner, stream.leader, router.attending, router.broker):

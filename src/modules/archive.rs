@@ -17,7 +17,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::store::{self, MAX_SOURCE_BYTES, Served, Stamp};
+use super::store::{self, MAX_SOURCE_BYTES, Served, Stamp, Store};
+#[cfg(test)]
+pub(in crate::modules) use inflate::crc32;
+
 use index::Entry;
 use inflate::Inflating;
 
@@ -91,13 +94,12 @@ impl Archive {
     }
 
     /// An entry as a source, in its kept form.
-    pub(super) fn source(&self, number: usize) -> Result<Served, String> {
+    pub(super) fn source(&self, number: usize, store: &Store) -> Result<Served, String> {
         let kept = &self.entries[number];
         if let Some(served) = kept.served.get() {
             return Ok(served.clone());
         }
-        let served =
-            self.in_words(&kept.entry, self.whole(&kept.entry).map(|t| Served::new(&t)))?;
+        let served = self.in_words(&kept.entry, self.pack(&kept.entry, store))?;
         Ok(kept.served.get_or_init(|| served).clone())
     }
 
@@ -122,17 +124,24 @@ impl Archive {
         result.map_err(|reason| format!("{}: {reason}", self.shown(&entry.name)))
     }
 
-    fn whole(&self, entry: &Entry) -> Result<Vec<u8>, String> {
+    /// An entry as a source. What is deflated already is not deflated anew.
+    fn pack(&self, entry: &Entry, store: &Store) -> Result<Served, String> {
         entry.check()?;
         if entry.size > MAX_SOURCE_BYTES {
             return Err(store::too_large());
         }
         let bytes = self.bytes.open().map_err(|error| error.to_string())?;
         if entry.is_stored() {
-            return entry.stored(&bytes, 0, entry.size);
+            return Ok(store.pack(&entry.stored(&bytes, 0, entry.size)?));
         }
         let size = usize::try_from(entry.size).map_err(|_| store::too_large())?;
-        Inflating::new(0, entry, &bytes)?.read(entry, &bytes, size)
+        let mut inflating = Inflating::new(0, entry, &bytes)?;
+        let text = inflating.read(entry, &bytes, size)?;
+        if inflating.has_used(entry.packed) {
+            Ok(Served::wrap(&bytes.get(entry.begin(&bytes)?, entry.packed)?, &text))
+        } else {
+            Ok(store.pack(&text))
+        }
     }
 
     fn piece(

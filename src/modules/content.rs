@@ -47,9 +47,9 @@ impl Content {
     pub(super) fn served(&self, store: &Store) -> Result<Served, String> {
         match self {
             Content::File(path) => store.read(path),
-            Content::Entry(archive, number) => archive.source(*number),
+            Content::Entry(archive, number) => archive.source(*number, store),
             Content::Held(held, _) => {
-                Ok(held.served.get_or_init(|| Served::new(&held.bytes)).clone())
+                Ok(held.served.get_or_init(|| store.pack(&held.bytes)).clone())
             }
         }
     }

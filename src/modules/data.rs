@@ -47,9 +47,11 @@ pub(super) fn wanted<'a>(package: &str, path: &'a str) -> Option<Wanted<'a>> {
     };
     let parts: Vec<&str> = if path.is_empty() { Vec::new() } else { inner.split('/').collect() };
     let is_part = |part: &&str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
-    let is_seen = match parts.first() {
-        Some(first) if package.is_empty() => is_about(first),
-        _ => true,
+    let is_seen = match parts[..] {
+        _ if !package.is_empty() => true,
+        [] => true,
+        [folder] => listing && is_about(folder),
+        [folder, ..] => is_about(folder),
     };
     (is_seen && parts.iter().all(is_part)).then_some(Wanted { parts, listing })
 }

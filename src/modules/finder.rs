@@ -53,7 +53,10 @@ impl<'a> Finder<'a> {
 
     /// Whether something of this name is there, be it refused. Reads no source.
     pub(crate) fn has(&mut self, name: &str) -> bool {
-        if name == MAIN || is_own(name) || !is_module_name(name) {
+        if name == MAIN {
+            return self.sources.script.is_some();
+        }
+        if is_own(name) || !is_module_name(name) {
             return self.find(name) != Found::Missing;
         }
         self.sources.policy.permits(name) && !matches!(self.search.locate(name), Ok(None))
@@ -111,5 +114,11 @@ impl<'a> Finder<'a> {
         let pkg_present = self.search.children(name, &place);
         let Served { compressed, imports } = served;
         Ok(Some(Module { name: name.to_owned(), pkg_present, path, compressed, imports }))
+    }
+}
+
+impl Drop for Finder<'_> {
+    fn drop(&mut self) {
+        self.store.rest();
     }
 }

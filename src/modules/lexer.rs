@@ -60,11 +60,11 @@ impl fmt::Display for LexError {
 /// All tokens of `source`, in order. A last line without a newline gets its `Newline` all the same, and
 /// every `Indent` has its `Dedent`.
 pub(crate) fn tokens(source: &[u8]) -> Result<Vec<Token>, LexError> {
-    let mut lexer = Lexer::new(source);
-    while lexer.pos < source.len() {
-        lexer.step()?;
+    let (mut lexer, mut tokens) = (Lexer::new(source), Vec::new());
+    while let Some(line) = lexer.line()? {
+        tokens.extend_from_slice(line);
     }
-    lexer.finish()
+    Ok(tokens)
 }
 
 /// The byte order mark that may precede source in UTF-8.
@@ -75,10 +75,12 @@ pub(crate) fn string_prefix(text: &[u8]) -> Vec<u8> {
     text.iter().take_while(|b| !matches!(b, b'"' | b'\'')).map(u8::to_ascii_lowercase).collect()
 }
 
-struct Lexer<'a> {
+/// Takes one logical line after the other, for who needs no more of the tokens at once.
+pub(crate) struct Lexer<'a> {
     source: &'a [u8],
     pos: usize,
     line: usize,
+    /// Those of the logical line in hand.
     tokens: Vec<Token>,
     /// The closing byte and the line of each bracket that is open.
     brackets: Vec<(u8, usize)>,
@@ -93,11 +95,25 @@ struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
-    fn new(source: &'a [u8]) -> Self {
+    pub(crate) fn new(source: &'a [u8]) -> Self {
         let pos = if source.starts_with(BOM) { BOM.len() } else { 0 };
         let (tokens, brackets, indents) = (Vec::new(), Vec::new(), Vec::new());
         let (line, column, fresh, indenting) = (1, 0, true, true);
         Lexer { source, pos, line, tokens, brackets, indents, column, fresh, indenting }
+    }
+
+    /// The tokens up to the next `Newline`, those of the suites and comments before it included; after
+    /// the last of these what is left, then nothing.
+    pub(crate) fn line(&mut self) -> Result<Option<&[Token]>, LexError> {
+        self.tokens.clear();
+        while self.pos < self.source.len() {
+            self.step()?;
+            if self.tokens.last().is_some_and(|token| token.kind == Kind::Newline) {
+                return Ok(Some(&self.tokens));
+            }
+        }
+        self.finish()?;
+        Ok((!self.tokens.is_empty()).then_some(&self.tokens))
     }
 
     /// Takes one token, blank, newline or continuation; there is at least one byte left.
@@ -190,16 +206,16 @@ impl<'a> Lexer<'a> {
         Ok(Kind::Op)
     }
 
-    /// Ends what the end of the file ends.
-    fn finish(mut self) -> Result<Vec<Token>, LexError> {
+    /// Ends what the end of the file ends, once.
+    fn finish(&mut self) -> Result<(), LexError> {
         if let Some(&(_, line)) = self.brackets.last() {
             return self.fail(line, "a bracket is never closed");
         }
         self.end_line(self.pos, self.line);
-        for _ in 0..self.indents.len() {
+        for _ in std::mem::take(&mut self.indents) {
             self.push(Kind::Dedent, self.pos, self.line);
         }
-        Ok(self.tokens)
+        Ok(())
     }
 
     fn push(&mut self, kind: Kind, start: usize, line: usize) {
@@ -284,7 +300,8 @@ impl<'a> Lexer<'a> {
     /// Whether one of the keywords that can follow a number stands here.
     fn keyword_follows(&self) -> bool {
         let rest = &self.source[self.pos..];
-        let length = rest.iter().take_while(|b| is_name_part(**b)).count();
+        // No further than the longest and a letter: this is asked at every letter of a number.
+        let length = rest.iter().take(5).take_while(|b| is_name_part(**b)).count();
         [&b"and"[..], b"else", b"for", b"if", b"in", b"is", b"not", b"or"]
             .contains(&&rest[..length])
     }

@@ -155,9 +155,8 @@ impl Modules {
     ) -> &Self {
         let (package, path, bytes) = (package.as_ref(), path.as_ref(), bytes.into());
         let is_file = data::wanted(package, path).is_some_and(|wanted| !wanted.listing);
-        let is_about = package.is_empty() && path.contains('/');
         assert!(
-            is_file && (is_about || is_served_name(package)),
+            is_file && (package.is_empty() || is_served_name(package)),
             "{path:?} of {package:?} cannot be the name of a data file"
         );
         self.change(|sources| Arc::make_mut(&mut sources.roots).file(package, path, bytes))

@@ -188,8 +188,9 @@ impl<'a> Shipment<'a> {
             }
             match self.finder.find(&name).within(self.limit) {
                 Found::Module(module) => {
-                    let bytes = module.compressed.len();
-                    self.budget = self.budget.saturating_sub(bytes);
+                    if !is_own(&name) {
+                        self.budget = self.budget.saturating_sub(module.compressed.len());
+                    }
                     self.say_module(&module, "pushed");
                     self.send_module(&module);
                 }
@@ -387,3 +388,206 @@ const METADATA_BYTES: usize = 256 << 10;
 const PIECE_BYTES: u64 = 512 << 10;
 /// A child is told of all pieces in one message.
 const MAX_DATA_BYTES: u64 = 4 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+    use crate::pickle;
+    use std::cell::RefCell;
+
+    /// One stream.
+    struct Stream {
+        modules: Modules,
+        shipped: Shipped,
+        target: Option<Target>,
+    }
+
+    impl Stream {
+        fn new() -> Stream {
+            let (modules, shipped) = Default::default();
+            Stream { modules, shipped, target: None }
+        }
+
+        /// What `load` sends, as the child sees it.
+        fn ship(&mut self, load: impl FnOnce(&mut Shipment)) -> Vec<Vec<Value>> {
+            let limits = pickle::Limits::for_messages_of(1 << 20);
+            let sent = RefCell::new(Vec::new());
+            let send = |data: Vec<u8>| match pickle::decode(&data, &limits).unwrap() {
+                Value::Tuple(fields) => sent.borrow_mut().push(fields),
+                other => panic!("{other:?}"),
+            };
+            let Stream { modules, shipped, target } = self;
+            let target = target.clone();
+            load(&mut Shipment::new(modules, shipped, target, limits.message, &send, &|_, _| {}));
+            sent.into_inner()
+        }
+
+        /// Each name that goes with a call, with what is announced with it.
+        fn push(&mut self, module: &str) -> Vec<String> {
+            self.ship(|shipment| shipment.push(module)).iter().map(|fields| shown(fields)).collect()
+        }
+
+        fn answer(&mut self, name: &str) -> Vec<String> {
+            self.ship(|shipment| shipment.answer(name)).iter().map(|fields| shown(fields)).collect()
+        }
+    }
+
+    fn shown(fields: &[Value]) -> String {
+        let [Value::Text(name), _, _, compressed, related] = fields else { panic!("{fields:?}") };
+        match (compressed, related) {
+            (Value::None, Value::None) => format!("no {name}"),
+            (Value::Bytes(_), Value::List(related)) if related.is_empty() => name.clone(),
+            (Value::Bytes(_), Value::List(related)) => {
+                let text = |value: &Value| match value {
+                    Value::Text(text) => text.clone(),
+                    other => panic!("{other:?}"),
+                };
+                let related: Vec<_> = related.iter().map(text).collect();
+                format!("{name} > {}", related.join(" "))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const BEGIN: [&str; 2] = ["", IMPORTER];
+
+    fn after_begin(sent: Vec<String>) -> Vec<String> {
+        assert_eq!(sent[..2], BEGIN);
+        sent[2..].to_vec()
+    }
+
+    #[test]
+    fn what_is_announced_goes_in_the_order_in_which_it_is_needed() {
+        let mut stream = Stream::new();
+        stream.modules.source("a", "import b, c, os\n").source("b", "import c.d, b\n");
+        stream.modules.source("c", "import e").source("c.d", "import a").source("e", "");
+        let sent = after_begin(stream.push("a"));
+        assert_eq!(sent, ["a > b c", "b > c c.d", "c > e", "e", "c.d > a"]);
+        assert_eq!(stream.push("a"), [""; 0]);
+        assert_eq!(stream.push("c.d"), [""; 0]);
+    }
+
+    #[test]
+    fn names_of_a_from_import_count_where_they_are_modules() {
+        let mut stream = Stream::new();
+        stream.modules.source("p", "from p import one, not_one\nfrom p.q import *\n");
+        stream
+            .modules
+            .source("p.one", "")
+            .source("p.two", "")
+            .source("p.q", "__all__ = ['r', 's']\n");
+        stream.modules.source("p.q.r", "").source("p.q.t", "");
+        let sent = after_begin(stream.push("p"));
+        assert_eq!(sent, ["p > p.one p.q p.q.r", "p.one", "p.q", "p.q.r"]);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_answered_again_and_what_it_imports_is_not() {
+        let mut stream = Stream::new();
+        stream.modules.source("a", "import b").source("b", "");
+        assert_eq!(stream.answer(IMPORTER), BEGIN);
+        assert_eq!(stream.answer("a"), ["a > b", "b"]);
+        assert_eq!(stream.answer("a"), ["a > b"]);
+        assert_eq!(stream.answer("none"), ["no none"]);
+        assert_eq!(stream.answer("not a name"), ["no not a name"]);
+    }
+
+    #[test]
+    fn children_that_know_the_roots_hear_what_has_changed() {
+        let mut stream = Stream::new();
+        stream.modules.source("a", "");
+        assert!(stream.ship(|shipment| shipment.renew()).is_empty());
+        assert!(!stream.shipped.covers("late", stream.modules.version()));
+        assert_eq!(stream.push("late"), [""; 0]);
+        assert!(stream.shipped.covers("late", stream.modules.version()));
+        assert_eq!(after_begin(stream.push("a")), ["a"]);
+        stream.modules.source("late", "");
+        assert!(!stream.shipped.covers("late", stream.modules.version()));
+        let renewed = stream.ship(|shipment| shipment.renew());
+        let names = ["a", "late"].map(|name| Value::Text(name.into()));
+        assert_eq!(renewed[0][1], Value::List(names.to_vec()));
+        assert_eq!(stream.push("late"), ["late"]);
+    }
+
+    #[test]
+    fn the_limit_ends_what_goes_ahead_and_nothing_is_announced_in_vain() {
+        let mut stream = Stream::new();
+        let long: String = (0..5000).map(|n| format!("x{n} = {}\n", n * 7919 % 10007)).collect();
+        stream.modules.source("a", "import b, c").source("b", format!("import d\n{long}"));
+        stream.modules.source("c", "import e").source("d", "").source("e", "");
+        stream.modules.push_limit_bytes(1000);
+        assert_eq!(after_begin(stream.push("a")), ["a > b c", "b", "c"]);
+        assert_eq!(stream.answer("d"), ["d"]);
+    }
+
+    #[test]
+    fn a_data_file_goes_in_pieces() {
+        let mut stream = Stream::new();
+        let data: Vec<u8> = (0..(PIECE_BYTES as u32 * 2 + 5)).map(|n| (n % 251) as u8).collect();
+        stream.modules.source("p", "").data("p", "big.bin", data.clone());
+        let first = stream.ship(|shipment| shipment.answer("p/big.bin"));
+        let Value::List(further) = &first[0][4] else { panic!("{first:?}") };
+        assert_eq!(further.len(), 2);
+        let mut whole = Vec::new();
+        let name = Value::Text("p/big.bin".into());
+        for name in [&name].into_iter().chain(further) {
+            let Value::Text(name) = name else { panic!("{name:?}") };
+            let sent = stream.ship(|shipment| shipment.answer(name));
+            let Value::Bytes(compressed) = &sent[0][3] else { panic!("{sent:?}") };
+            whole.extend(miniz_oxide::inflate::decompress_to_vec_zlib(compressed).unwrap());
+        }
+        assert!(whole == data);
+        for beyond in ["p/big.bin\n99999999", "p/big.bin\nx", "p/big.bin\n-1"] {
+            let sent = stream.ship(|shipment| shipment.answer(beyond));
+            let Value::Bytes(compressed) = &sent[0][3] else { panic!("{sent:?}") };
+            let rest = miniz_oxide::inflate::decompress_to_vec_zlib(compressed).unwrap();
+            assert!(rest.is_empty(), "{beyond}");
+        }
+        assert_eq!(stream.answer("p/none"), ["no p/none"]);
+        assert_eq!(stream.answer("p/../p/big.bin"), ["no p/../p/big.bin"]);
+    }
+
+    #[test]
+    fn what_describes_distributions_goes_ahead_of_their_list() {
+        let mut stream = Stream::new();
+        stream.modules.data("", "one-1.0.dist-info/METADATA", b"Name: one\n");
+        stream.modules.data("", "one-1.0.dist-info/RECORD", b"one.py,,\n");
+        let sent = stream.answer("/");
+        assert_eq!(sent, ["/one-1.0.dist-info/METADATA", "/one-1.0.dist-info/RECORD", "/"]);
+        assert_eq!(stream.answer("/one-1.0.dist-info/METADATA"), ["/one-1.0.dist-info/METADATA"]);
+    }
+
+    #[test]
+    fn a_preload_list_names_modules_and_data_files() {
+        let mut stream = Stream::new();
+        stream
+            .modules
+            .source("a", "")
+            .source("p.q", "import r")
+            .source("r", "")
+            .data("p", "d.txt", b"x");
+        stream.modules.preload("p.q\np/d.txt\nnot.served\necontext.failure\n");
+        let sent = after_begin(stream.push("a"));
+        assert_eq!(sent, ["a", "p", "p.q > r", "r", "p/d.txt", "econtext.failure"]);
+        assert_eq!(stream.push("r"), [""; 0]);
+    }
+
+    #[test]
+    fn a_module_that_is_too_long_for_a_message_is_refused() {
+        let mut stream = Stream::new();
+        let noise: Vec<u8> = (0..2 << 20)
+            .scan(1u32, |state, _| {
+                *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Some((*state >> 24) as u8)
+            })
+            .collect();
+        stream.modules.source("a", noise);
+        let sent = stream.ship(|shipment| shipment.answer("a"));
+        let Value::Bytes(compressed) = &sent[0][3] else { panic!("{sent:?}") };
+        let text = miniz_oxide::inflate::decompress_to_vec_zlib(compressed).unwrap();
+        assert!(
+            String::from_utf8(text).unwrap().contains("more than the 1048576 of max_message_bytes")
+        );
+    }
+}

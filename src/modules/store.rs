@@ -7,14 +7,21 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use miniz_oxide::deflate::core::{
+    CompressorOxide, TDEFLFlush, TDEFLStatus, compress as compress_into,
+    create_comp_flags_from_zip_params,
+};
 
 use super::imports::{self, Imports};
 
 #[derive(Default)]
 pub(super) struct Store {
     files: Mutex<HashMap<PathBuf, Kept>>,
+    /// Made once for many sources: to make it takes longer than to compress a small one.
+    compressor: Mutex<Option<Box<CompressorOxide>>>,
 }
 
 struct Kept {
@@ -52,9 +59,35 @@ impl Served {
     pub(super) fn new(text: &[u8]) -> Served {
         Served { compressed: compress(text), imports: Arc::new(imports::scan(text)) }
     }
+
+    /// The same of a text that is deflated already.
+    pub(super) fn wrap(deflated: &[u8], text: &[u8]) -> Served {
+        let checksum = miniz_oxide::mz_adler32_oxide(1, text).to_be_bytes();
+        let compressed = [ZLIB_HEADER, deflated, &checksum].concat().into();
+        Served { compressed, imports: Arc::new(imports::scan(text)) }
+    }
 }
 
 impl Store {
+    /// A source in the form in which it is kept.
+    pub(super) fn pack(&self, text: &[u8]) -> Served {
+        let mut kept = self.compressor();
+        let compressor = kept.get_or_insert_with(new_compressor);
+        Served {
+            compressed: compress_with(compressor, text),
+            imports: Arc::new(imports::scan(text)),
+        }
+    }
+
+    /// Lets go of what is not needed between searches.
+    pub(super) fn rest(&self) {
+        self.compressor().take();
+    }
+
+    fn compressor(&self) -> MutexGuard<'_, Option<Box<CompressorOxide>>> {
+        self.compressor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The file in its kept form, or why there is none, in one line with the file's name.
     pub(super) fn read(&self, path: &Path) -> Result<Served, String> {
         self.try_read(path).map_err(|error| format!("{}: {error}", path.display()))
@@ -71,7 +104,7 @@ impl Store {
         if text.len() as u64 > MAX_SOURCE_BYTES {
             return Err(io::Error::other(too_large()));
         }
-        let served = Served::new(&text);
+        let served = self.pack(&text);
         let kept = Kept { stamp, served: served.clone() };
         self.files().insert(path.to_owned(), kept);
         Ok(served)
@@ -82,10 +115,38 @@ impl Store {
     }
 }
 
-/// zlib of `text`, at the level from which on more work gains little.
+/// zlib of `text`.
 pub(super) fn compress(text: &[u8]) -> Arc<[u8]> {
-    Arc::from(miniz_oxide::deflate::compress_to_vec_zlib(text, 6))
+    compress_with(&mut new_compressor(), text)
 }
+
+/// With the fastest level whose result on Python source is but a thirtieth longer than the best: a child that
+/// is near waits for the compressor, and for one that is far that much makes no difference.
+fn new_compressor() -> Box<CompressorOxide> {
+    Box::new(CompressorOxide::new(create_comp_flags_from_zip_params(3, 15, 0)))
+}
+
+fn compress_with(compressor: &mut CompressorOxide, text: &[u8]) -> Arc<[u8]> {
+    compressor.reset();
+    let mut out = vec![0; text.len() / 3 + 128];
+    let (mut taken, mut filled) = (0, 0);
+    loop {
+        let (text, rest) = (&text[taken..], &mut out[filled..]);
+        let (status, read, written) = compress_into(compressor, text, rest, TDEFLFlush::Finish);
+        (taken, filled) = (taken + read, filled + written);
+        match status {
+            TDEFLStatus::Okay => out.resize(2 * out.len(), 0),
+            // It can err for other ways to call it only.
+            _ => {
+                debug_assert!(status == TDEFLStatus::Done);
+                return Arc::from(&out[..filled]);
+            }
+        }
+    }
+}
+
+/// What zlib says of itself before what it deflated at its usual level (RFC 1950).
+const ZLIB_HEADER: &[u8] = &[0x78, 0x9c];
 
 /// Why a source of more than `MAX_SOURCE_BYTES` is refused.
 pub(super) fn too_large() -> String {

@@ -59,6 +59,11 @@ pub fn isolated_report<F: FnOnce()>(body: F) -> Result<(), String> {
     }
 }
 
+/// Whether this is not the test's own process: what it is to find has been prepared by that.
+pub fn is_isolated() -> bool {
+    env::var_os(ROLE).is_some()
+}
+
 const ROLE: &str = "ECONTEXT_TEST_ROLE";
 
 /// The exit status of a supervisor or body that ran and found nothing wrong. Not 0: with that the

@@ -3,6 +3,7 @@
 //! - [`isolated`] runs a test's body in a process of its own, and fails if it leaves anything behind;
 //! - [`for_each_python`] finds the interpreters of this machine, [`for_each_kind_of_python`] those of
 //!   them that make a difference;
+//! - [`Application`] is one of PyPI's, as wheels, and [`Traffic`] what it cost to serve it;
 //! - [`Log`] keeps what a router logs; [`script`] and [`mkfifo`] make what a test starts or waits at;
 //! - [`Run`] is one context with its log, [`Run::requests`] the modules that it asked for;
 //! - [`master`] makes a program of a test's own, and [`Process`] is a handle of any process;
@@ -14,6 +15,7 @@
 //! Reads `/proc`, so that these tests are for Linux.
 #![allow(dead_code, unused_imports, reason = "each test file uses its part of this")]
 
+mod bare;
 mod fake_ssh;
 mod isolated;
 mod leaks;
@@ -28,10 +30,12 @@ mod python;
 mod run;
 mod sshd;
 mod surroundings;
+mod traffic;
 mod users;
+mod wheels;
 
 pub use fake_ssh::fake_ssh;
-pub use isolated::{isolated, isolated_report, skip};
+pub use isolated::{is_isolated, isolated, isolated_report, skip};
 pub use leaks::Leaks;
 pub use left_out::leave_out;
 pub use log::Log;
@@ -47,4 +51,6 @@ pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters}
 pub use run::{Run, long};
 pub use sshd::Sshd;
 pub use surroundings::{TempDir, environment};
+pub use traffic::Traffic;
 pub use users::{User, is_root};
+pub use wheels::{APPLICATIONS, Application};

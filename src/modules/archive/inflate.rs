@@ -35,6 +35,11 @@ impl Inflating {
         Ok(Inflating { number, position, latest, state, begin, used: 0, crc: 0, ended: false })
     }
 
+    /// Whether the stream has ended with this many bytes of it.
+    pub(super) fn has_used(&self, packed: u64) -> bool {
+        self.ended && self.used == packed
+    }
+
     /// Reads on up to `offset`.
     pub(super) fn skip(
         &mut self,
@@ -97,7 +102,7 @@ impl Inflating {
 }
 
 /// The CRC-32 of zip files, of ITU-T V.42: goes on from `crc`, which is 0 at first.
-pub(super) fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+pub(in crate::modules) fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| CRC_TABLE[(crc as u8 ^ byte) as usize] ^ (crc >> 8);
     !bytes.iter().fold(!crc, step)
 }

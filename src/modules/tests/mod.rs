@@ -1,5 +1,11 @@
+mod archives;
+mod closures;
+mod data_files;
+mod zip;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
@@ -182,10 +188,26 @@ fn an_embedded_source_joins_a_package_on_disk() {
 
 #[test]
 fn source_goes_out_byte_for_byte() {
-    let source = b"\xef\xbb\xbf# -*- coding: utf-8 -*-\r\nx = 1\r\n\x0c\r\n";
-    let dir = Dir::new(&[]);
-    dir.write("x.py", source);
-    assert_eq!(text(&serving(&[&dir]), "x").as_bytes(), source);
+    for source in [
+        &b"\xef\xbb\xbf# -*- coding: utf-8 -*-\r\nx = 1\r\n\x0c\r\n"[..],
+        b"# coding: latin-1\nx = '\xe9'\n\x0cdef f():\r    pass\r",
+        b"\xff\xfe\0 no Python at all",
+        b"",
+    ] {
+        let dir = Dir::new(&[]);
+        dir.write("disk.py", source);
+        let modules = serving(&[&dir]);
+        modules.source("embedded", source);
+        let entries = [zip::stored("stored.py", source), zip::deflated("deflated.py", source)];
+        modules.archive("a.zip", zip::zip(entries).bytes());
+        let made = source.to_vec();
+        modules.finder(move |_| Some(ModuleSource::module("", made.clone())));
+        for name in ["disk", "embedded", "stored", "deflated", "made"] {
+            let compressed = module(&modules, name).compressed;
+            let text = miniz_oxide::inflate::decompress_to_vec_zlib(&compressed).unwrap();
+            assert_eq!(text, source, "{name}");
+        }
+    }
 }
 
 #[test]
@@ -229,6 +251,90 @@ fn compiled_files_are_refused_by_name() {
     assert_eq!(refusal(&modules, "x"), wanted);
     assert!(refusal(&modules, "p").contains("p/__init__.pyc: compiled"));
     assert_eq!(text(&modules, "ok"), "ok.py");
+}
+
+#[test]
+fn a_compiled_extension_is_refused_by_name_unless_its_source_is_beside_it() {
+    let files = [
+        "p/__init__.py",
+        "p/fast.cpython-313-x86_64-linux-gnu.so",
+        "p/stable.abi3.so",
+        "p/plain.so",
+        "p/windows.cp313-win_amd64.pyd",
+        "p/both.cpython-313-darwin.so",
+        "p/both.py",
+        "p/faster.txt",
+        "whole/__init__.abi3.so",
+        "fast.so/x.py",
+    ];
+    let dir = Dir::new(&files);
+    let packed = Modules::default();
+    packed.archive("p.whl", zip::zip(files.map(|name| zip::stored(name, name))).bytes());
+    for (modules, place) in
+        [(serving(&[&dir]), dir.path().display().to_string()), (packed, "p.whl".into())]
+    {
+        assert_eq!(children(&modules, "p"), "both fast plain stable windows");
+        for (name, file) in [
+            ("p.fast", files[1]),
+            ("p.stable", files[2]),
+            ("p.plain", files[3]),
+            ("p.windows", files[4]),
+            ("whole", files[8]),
+        ] {
+            let reason = refusal(&modules, name);
+            assert!(
+                reason.starts_with(&format!(
+                    "{place}/{file}: a compiled extension module cannot be served"
+                )),
+                "{reason}"
+            );
+            assert!(modules.searching().has(name));
+        }
+        assert_eq!(text(&modules, "p.both"), "p/both.py");
+        // A name is never part of another, and a directory no file.
+        for name in ["p.faster", "p.fas", "fast"] {
+            assert_eq!(modules.find(name), Found::Missing, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_names_at_the_top_are_those_of_all_roots() {
+    let dir = Dir::new(&["x.py", "p/__init__.py", "n/y.py", "fast.so", "old.pyc", "not-a-name.py"]);
+    dir.write("a.dist-info/METADATA", "");
+    dir.write("__pycache__/x.pyc", "");
+    std::os::unix::fs::symlink(dir.path().join("x.py"), dir.path().join("linked.py")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("n"), dir.path().join("linked_n")).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).unwrap();
+    let modules = serving(&[&dir]);
+    modules.path("/no/such/directory").source("e.mbedded", "").data("d", "x.txt", b"");
+    let top = ["d", "e", "fast", "linked", "linked_n", "n", "old", "p", "x"];
+    assert_eq!(modules.searching().top(), top);
+    assert_eq!(Modules::default().searching().top(), [""; 0]);
+}
+
+#[test]
+fn one_search_sees_one_state_and_has_agrees_with_find() {
+    let dir = Dir::new(&["p/__init__.py", "p/a.py", "broken.pyc"]);
+    let modules = serving(&[&dir]);
+    let mut finder = modules.searching();
+    for (name, there) in [
+        ("p", true),
+        ("p.a", true),
+        ("p.b", false),
+        ("broken", true),
+        ("q", false),
+        ("q.r", false),
+        ("p.a.b", false),
+        ("econtext.importer", true),
+        ("econtext.no", false),
+        ("../p", false),
+    ] {
+        assert_eq!(finder.has(name), there, "{name}");
+        assert_eq!(finder.find(name) != Found::Missing, there, "{name}");
+    }
+    dir.write("p/b.py", "");
+    assert!(!finder.has("p.b") && modules.searching().has("p.b"));
 }
 
 #[test]

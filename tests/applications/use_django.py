@@ -1,0 +1,23 @@
+"""django.setup() with settings that are no file, and a query on a database in memory."""
+import os
+import django
+from django.db import connection
+from django.db.models import Sum
+
+
+def work():
+    os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'
+    django.setup()
+    from shop.models import Customer, Order
+    with connection.schema_editor() as editor:
+        editor.create_model(Customer)
+        editor.create_model(Order)
+    for name, orders in ('Ada', (2, 3)), ('Grace', (10,)):
+        customer = Customer.objects.create(name=name)
+        for pieces in orders:
+            Order.objects.create(customer=customer, pieces=pieces)
+    totals = Customer.objects.annotate(total=Sum('orders__pieces')).filter(total__gt=4).order_by('-total')
+    found = ' '.join('%s:%d' % pair for pair in totals.values_list('name', 'total'))
+    from django.template import Context, engines
+    template = engines['django'].from_string('{{ found|upper }}').template
+    return 'found ' + template.render(Context({'found': found}))

@@ -1,0 +1,238 @@
+//! Promise: what a call needs goes ahead of it, so that it costs one round trip whatever it imports; an import
+//! that only shows when it is run costs one for all that it brings with it, and none if it is on a preload list.
+
+use econtext::{Level, Local, Router};
+
+mod support;
+
+use support::{Log, Run, TempDir, for_each_python, isolated};
+
+/// A package whose modules import each other in many ways.
+fn application(dir: &TempDir) {
+    dir.file("app/__init__.py", "from app.base import Base\n");
+    dir.file("app/base.py", "import os, json\nclass Base(object):\n    pass\n");
+    dir.file("app/tasks.py", "from . import util\nfrom .deep.leaf import value\nimport helper\n\n\
+        def run():\n    return value + helper.value + util.value\n\n\
+        def lazy():\n    from app import late\n    return late.value\n\n\
+        def computed(name):\n    return __import__('app.plugins.' + name, None, None, ['x']).value\n");
+    dir.file("app/util.py", "value = 1\n");
+    dir.file("app/late.py", "from app.late_too import value\n");
+    dir.file("app/late_too.py", "value = 8\n");
+    dir.file("app/deep/__init__.py", "");
+    dir.file("app/deep/leaf.py", "value = 2\n");
+    dir.file("app/plugins/__init__.py", "");
+    dir.file("app/plugins/one.py", "from app.plugins.shared import value\n");
+    dir.file("app/plugins/two.py", "from app.plugins.shared import value\n");
+    dir.file("app/plugins/shared.py", "value = 16\n");
+    dir.file("app/unused.py", "raise RuntimeError('nobody imports it')\n");
+    dir.file("helper.py", "value = 4\n");
+}
+
+#[test]
+fn a_call_brings_what_its_module_imports_in_the_order_of_execution() {
+    isolated(|| {
+        let dir = TempDir::new();
+        application(&dir);
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path());
+            });
+            assert_eq!(run.context.call::<u32>("app.tasks:run", ()).unwrap(), 7);
+            assert_eq!(
+                run.module_traffic(),
+                [
+                    ">app",
+                    ">app.base",
+                    ">app.tasks",
+                    ">app.util",
+                    ">app.deep",
+                    ">app.deep.leaf",
+                    ">helper"
+                ]
+            );
+            // All that is there now, and what nobody serves, takes nothing more.
+            assert_eq!(run.context.call::<u32>("app.tasks:run", ()).unwrap(), 7);
+            assert_eq!(run.context.call::<u32>("app.util:__name__.__len__", ()).unwrap(), 8);
+            run.context.call::<u32>("os:getpid", ()).unwrap();
+            assert_eq!(run.module_traffic(), [""; 0]);
+        });
+    });
+}
+
+#[test]
+fn an_import_that_shows_when_it_is_run_brings_what_it_imports() {
+    isolated(|| {
+        let dir = TempDir::new();
+        application(&dir);
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path());
+            });
+            run.context.call::<u32>("app.tasks:run", ()).unwrap();
+            run.module_traffic();
+            assert_eq!(run.context.call::<u32>("app.tasks:lazy", ()).unwrap(), 8);
+            assert_eq!(run.module_traffic(), ["+app.late", ">app.late_too"]);
+            for _ in 0..2 {
+                assert_eq!(run.context.call::<u32>("app.tasks:computed", ("one",)).unwrap(), 16);
+            }
+            assert_eq!(
+                run.module_traffic(),
+                ["+app.plugins", "+app.plugins.one", ">app.plugins.shared"]
+            );
+            // What came with the first is not sent again.
+            assert_eq!(run.context.call::<u32>("app.tasks:computed", ("two",)).unwrap(), 16);
+            assert_eq!(run.module_traffic(), ["+app.plugins.two"]);
+        });
+    });
+}
+
+#[test]
+fn what_an_earlier_run_learned_is_there_before_it_is_asked_for() {
+    isolated(|| {
+        let dir = TempDir::new();
+        application(&dir);
+        dir.file("app/data.txt", "text");
+        for_each_python(|python| {
+            let use_all = |run: &Run| {
+                run.context.call::<u32>("app.tasks:lazy", ()).unwrap();
+                run.context.call::<u32>("app.tasks:computed", ("one",)).unwrap();
+            };
+            let first = Run::start(python, |modules| {
+                modules.path(dir.path());
+            });
+            use_all(&first);
+            assert_eq!(first.requests(), ["+app.late", "+app.plugins", "+app.plugins.one"]);
+            let learned = first.router.modules().learned();
+            assert_eq!(learned, "app.late\napp.plugins\napp.plugins.one\n");
+            let second = Run::start(python, |modules| {
+                modules.path(dir.path()).preload(&learned).preload("# by hand\nnot.served\n");
+            });
+            use_all(&second);
+            assert_eq!(second.requests(), [""; 0]);
+            assert_eq!(second.router.modules().learned(), format!("{learned}not.served\n"));
+        });
+    });
+}
+
+#[test]
+fn branches_of_other_versions_are_left_out_once_the_version_is_known() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source(
+                    "choose",
+                    "import sys\nif sys.version_info[0] == 2:\n    from two import name\nelse:\n    \
+                     from three import name\nif sys.platform == 'win32':\n    import windows\n\
+                     def chosen():\n    return name\n",
+                );
+                modules.source("two", "name = 'two'\n").source("three", "name = 'three'\n");
+                modules.source("windows", "");
+            });
+            let (right, wrong) =
+                if python.version.0 == 2 { ("two", "three") } else { ("three", "two") };
+            assert_eq!(run.text("choose:chosen", ()), right);
+            assert_eq!(run.module_traffic(), [">choose".to_owned(), format!(">{right}")]);
+            // Before that both sides go.
+            let log = Log::default();
+            let early =
+                Router::builder().log_level(Level::Debug).on_log(log.sink()).build().unwrap();
+            for (name, text) in [
+                (
+                    "choose",
+                    "import sys\nif sys.version_info[0] == 2:\n    from two import name\nelse:\n    \
+                     from three import name\ndef chosen():\n    return name\n",
+                ),
+                ("two", "name = 'two'\n"),
+                ("three", "name = 'three'\n"),
+            ] {
+                early.modules().source(name, text);
+            }
+            let context = early.start(Local::new().python(&python.path));
+            assert_eq!(context.call::<String>("choose:chosen", ()).unwrap(), right);
+            for name in ["choose", right, wrong] {
+                let message = format!("module {name} pushed");
+                log.wait_for(&message, |record| record.message.starts_with(&message));
+            }
+        });
+    });
+}
+
+#[test]
+fn lists_say_what_is_served() {
+    const TRY: &str = "import importlib\n\ndef origin(name):\n    try:\n        \
+        module = importlib.import_module(name)\n    except ImportError:\n        return 'missing'\n    \
+        return getattr(module, 'origin', 'installed')\n";
+    isolated(|| {
+        let dir = TempDir::new();
+        for name in
+            ["good/__init__", "good/part", "good/secret/__init__", "good/secret/key", "other"]
+        {
+            dir.file(&format!("{name}.py"), "origin = 'served'\n");
+        }
+        dir.file("json/__init__.py", "origin = 'served'\n");
+        dir.file("json/decoder.py", "origin = 'served'\n");
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path()).source("tries", TRY);
+                modules.allow(["good", "json", "tries"]).deny(["good.secret"]).always(["json"]);
+            });
+            for (name, origin) in [
+                ("good", "served"),
+                ("good.part", "served"),
+                ("good.secret", "missing"),
+                ("good.secret.key", "missing"),
+                ("other", "missing"),
+                ("json", "served"),
+                ("json.decoder", "served"),
+                ("string", "installed"),
+            ] {
+                assert_eq!(run.text("tries:origin", (name,)), origin, "{name}");
+            }
+            let _ = run.context.call::<()>("good.secret.key:x", ()).unwrap_err();
+            assert!(!run.module_traffic().iter().any(|name| name.contains("good.secret.key")));
+        });
+    });
+}
+
+#[test]
+fn no_more_goes_ahead_than_the_limit() {
+    isolated(|| {
+        let dir = TempDir::new();
+        application(&dir);
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path()).push_limit_bytes(0);
+            });
+            assert_eq!(run.context.call::<u32>("app.tasks:run", ()).unwrap(), 7);
+            assert_eq!(
+                run.module_traffic(),
+                [
+                    ">app",
+                    ">app.tasks",
+                    "+app.base",
+                    "+app.util",
+                    "+app.deep",
+                    "+app.deep.leaf",
+                    "+helper"
+                ]
+            );
+        });
+    });
+}
+
+#[test]
+fn sources_that_are_registered_later_are_found_by_what_runs_already() {
+    const WAIT: &str = "import time\n\ndef wait(name):\n    while True:\n        try:\n            \
+        return __import__(name).value\n        except ImportError:\n            time.sleep(.002)\n";
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("waits", WAIT);
+            });
+            let waiting = run.context.call_async::<u32>("waits:wait", ("late",)).unwrap();
+            // It has looked in vain: the next call comes to its turn only after that.
+            run.router.modules().source("late", "value = 5\n");
+            assert_eq!(waiting.get().unwrap(), 5);
+        });
+    });
+}
