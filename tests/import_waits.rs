@@ -344,3 +344,67 @@ def handled():
         });
     });
 }
+
+#[test]
+fn finalizers_that_a_collection_runs_on_any_thread_import() {
+    const CODE: &str = r#"
+import gc, sys, threading, weakref
+
+class Node(object):
+    pass
+
+def run(count):
+    ended, kept, errors = [], [], []
+    def note(error):
+        # The interpreter's own locks (_ModuleLock) fail with these where a finalizer imports amid an import.
+        if type(error).__name__ not in ('_DeadlockError', 'KeyError'):
+            errors.append(repr(error))
+    def final(name):
+        def callback(reference):
+            try:
+                __import__(name)
+                ended.append(name)
+            except ImportError as error:
+                ended.append(None)
+            except BaseException as error:
+                ended.append(None)
+                note(error)
+        return callback
+    def work(number):
+        for step in range(count):
+            node = Node()
+            node.itself = node  # so that only a collection finds it
+            kept.append(weakref.ref(node, final('f%d' % (step % 40))))
+            del node
+            try:
+                __import__('m%d' % step)
+            except BaseException as error:
+                note(error)
+            sys.stdout.write('.')
+    set_threshold = getattr(gc, 'set_threshold', lambda *numbers: None)  # PyPy has none
+    set_threshold(1, 1, 1)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        set_threshold(700, 10, 10)
+    while len(ended) < 3 * count:  # another thread may be at it
+        gc.collect()
+    return '%d %s' % (len(ended), errors)
+"#;
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("app", CODE);
+                for number in 0..100 {
+                    modules.source(format!("f{number}"), "");
+                    modules.source(format!("m{number}"), "");
+                }
+            });
+            assert_eq!(run.text("app:run", (100,)), "300 []");
+        });
+    });
+}

@@ -4,10 +4,12 @@
 and load_module of Python 2.7, find_spec and exec_module of 3.
 """
 from __future__ import absolute_import
-import posixpath, sys, zlib
+import gc, posixpath, sys, time, zlib
 from econtext import core
+if not core.release_import_lock:  # 2.7
+    import imp
 
-
+SHOWN = core.main.__code__.co_filename
 ENTRY = 'econtext:'  # begins the one entry of the `__path__` of a served package
 Spec = type(getattr(sys, '__spec__', None))
 if Spec is not type(None):
@@ -20,6 +22,7 @@ class Server(object):
 
     def __init__(self, finder):
         self.finder, self.lent = finder, {}
+        self.waits, self.collects = [], False  # names that are waited for, and whether there are collections else
         self.paths, self.packages = {}, {}  # name of the module of a file; of the package of a directory
         self.hooks = {'logging': take_logging, 'linecache': self.take_linecache, 'threading': take_threading}
         core.HOOKED.update(self.hooks)
@@ -52,13 +55,40 @@ class Server(object):
     def refused(self, name):
         """As the finder's, once it knows again what is served at the top level: its caches may have been dropped."""
         if '' not in self.finder.modules and name.partition('.')[0] not in ('econtext', '__main__'):
-            self.finder.fetch('')
+            self.fetch('')
         return self.finder.refused(name)
 
     def find(self, name):
         """What is found again after it was executed has failed then, or is reloaded: its source may be another."""
         known = self.finder.modules.get(name)
-        return self.finder.fetch(name, known and name in self.finder.loaded and known[1][:1] != '<')
+        return self.fetch(name, known and name in self.finder.loaded and known[1][:1] != '<')
+
+    def fetch(self, name, again=False):
+        """As the finder's, for who holds the lock of an import.
+
+        The threads that read messages must not come to wait for that lock. They import nothing, but a collection may
+        begin on them, and run a finalizer that does. So none begins meanwhile, and one that runs is let through.
+        """
+        finder, router, waits = self.finder, core.router, self.waits
+        readers = router.broker, router.attending
+        if name in finder.modules and not again or core._thread.get_ident() in readers:
+            return finder.fetch(name, again)
+        waits.append(name)
+        if gc.isenabled():
+            gc.disable()
+            self.collects = True
+        try:
+            for attempt in range(5000):
+                frames = sys._current_frames()
+                if all(frames[each].f_code.co_filename == SHOWN for each in readers if each in frames):
+                    return finder.fetch(name, again)
+                let_others_import()
+            raise ImportError('%s cannot be loaded: the finalizer of an object waits for this import' % name)
+        finally:
+            waits.remove(name)
+            if self.collects and not waits:
+                self.collects = False
+                gc.enable()
 
     def take(self, name, found):
         """Note the directory of a package; returns its `__path__`."""
@@ -101,7 +131,6 @@ class Server(object):
                 return self
 
     def is_local(self, name, path):
-        import imp
         try:
             found = imp.find_module(name.rpartition('.')[2], path)[0]
             if found:
@@ -236,6 +265,20 @@ class Server(object):
             linecache.cache[filename] = len(source), None, source.splitlines(True), filename
             return linecache.cache[filename][2]
         linecache.updatecache = updatecache
+
+
+def let_others_import():
+    """Sleep for a millisecond without the import lock, where there is one for all modules (2.7)."""
+    held = 0
+    try:
+        while not core.release_import_lock:
+            imp.release_lock()
+            held += 1
+    except RuntimeError:
+        pass
+    time.sleep(.001)
+    for _ in range(held):
+        imp.acquire_lock()
 
 
 class Entry(object):
