@@ -563,6 +563,9 @@ class Router(object):
     def on_wake(self):
         os.read(self.wake_fd, 64)
         self.woken = False
+        self.catch_up()
+
+    def catch_up(self):
         while self.deferred:
             self.deferred.popleft()()
 
@@ -740,6 +743,7 @@ class Importer(object):
             if found and '/' not in name:  # further pieces of a file come when asked for
                 self.coming.update(other for other in related if other not in self.modules)
             self.answer(name, found, True)
+        router.catch_up()  # children get this before what comes next
 
     def invalidate_caches(self):
         """Forget what no parent had, what a parent refused, and directories."""

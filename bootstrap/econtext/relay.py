@@ -28,9 +28,11 @@ def requested(data):
     length = LENGTHS[data[at:at + 1]]
     start = at + 1 + length.size
     end = start + length.unpack_from(data, at + 1)[0]
-    if end >= len(data):
+    name = data[start:end]
+    # Half a surrogate pair, which 2.7 decodes, has no answer of its own.
+    if end >= len(data) or any(part[:1] >= b'\xa0' for part in name.split(b'\xed')[1:]):
         raise ValueError
-    return native(data[start:end].decode('utf-8'))
+    return native(name.decode('utf-8'))
 
 
 def record(name, found):
@@ -72,7 +74,7 @@ class Wish(list):
         self.relay, self.name = relay, name
 
     def release(self):
-        router.defer(self.come)  # not at once: the caller has the importer's lock
+        router.defer(self.come)  # once the caller has left the importer's lock
 
     def come(self):
         found, came = self[1:]
@@ -102,16 +104,16 @@ class Relay(object):
             self.greeted = True
             self.greet()
         if not name or len(name) > NAME_BYTES:
-            self.put(name, importer.modules.get(name))
+            self.tell(name, importer.modules.get(name))
         elif self.requests >= AT_ONCE and name not in importer.modules:
-            self.put(name, refusal(name, '%d modules are being asked for' % AT_ONCE))
+            self.tell(name, refusal(name, '%d modules are being asked for' % AT_ONCE))
         else:
             self.push([name], True)
 
     def greet(self):
         """Say which top-level names are served, now and when that changes."""
         if '' in importer.modules:
-            self.put('', importer.modules[''])
+            self.tell('', importer.modules.get(''))
         self.wish('')
 
     def push(self, names, again=False):
@@ -135,7 +137,7 @@ class Relay(object):
                 self.pending.add(name)
                 self.wish(name)
         if closed:
-            self.put(name, refusal(name, router.reason))
+            self.tell(name, refusal(name, router.reason))
         elif not coming:
             asked[name] = self
             self.requests += 1
@@ -156,23 +158,23 @@ class Relay(object):
         self.pending.discard(name)
         if not self.send:
             return
-        if name:
-            self.push(self.put(name, found if came else refusal(name, router.reason)))
+        if not name:
+            if came:
+                self.sent.intersection_update(importer.modules)  # what was absent may be there now
+                self.greet()
+        elif came:
+            self.push(self.put(name, found))
             if is_file(name, found):
                 importer.modules.pop(name, None)
-        elif came:
-            self.sent.intersection_update(importer.modules)  # what was absent may be there now
-            self.greet()
+        else:
+            self.tell(name, refusal(name, router.reason))
 
     def put(self, name, found):
         """Send a record; give what it announces, the first last."""
         if name == '/':  # what the master sends ahead of this: the files that will be read next
             for file in [other for other in list(importer.modules) if other[:1] == '/' != other]:
                 self.put(file, importer.modules.get(file))
-        try:
-            self.send(record(name, found))
-        except core.StreamError as error:  # too long
-            self.send(record(name, refusal(name, error)))
+        self.tell(name, found)
         if is_file(name, found):
             return []
         self.sent.add(name)
@@ -185,3 +187,9 @@ class Relay(object):
                 self.sent.discard(oldest)
                 importer.modules.pop(oldest, None)
         return []
+
+    def tell(self, name, found):
+        try:
+            self.send(record(name, found))
+        except core.StreamError as error:  # too long
+            self.send(record(name, refusal(name, error)))

@@ -62,6 +62,11 @@ impl<'a> Finder<'a> {
         self.sources.policy.permits(name) && !matches!(self.search.locate(name), Ok(None))
     }
 
+    /// Whether it is there and cannot be served, and so has nothing in it. Reads no source.
+    pub(crate) fn is_refused(&mut self, name: &str) -> bool {
+        !is_own(name) && is_module_name(name) && self.search.locate(name).is_err()
+    }
+
     /// The names at the top level of all roots, sorted; `*` if there may be more.
     pub(crate) fn top(&mut self) -> Vec<String> {
         self.search.top_names()

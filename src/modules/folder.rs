@@ -126,15 +126,15 @@ impl Folder {
         }
     }
 
-    /// Adds everything in it.
-    pub(super) fn list_into(&self, entries: &mut Entries) -> Result<(), String> {
+    /// Adds everything in it but what cannot be looked at.
+    pub(super) fn list_into(&self, entries: &mut Entries) {
         match self {
             Folder::Disk(disk) => {
                 for name in disk.entries.keys() {
-                    if disk.is(name, Kind::Folder)? {
-                        let init = metadata(&disk.below(&[name, "__init__.py"]))?;
-                        entries.folder(name, init.is_some_and(|init| init.is_file()));
-                    } else if disk.is(name, Kind::File)? {
+                    if disk.is(name, Kind::Folder) == Ok(true) {
+                        let init = fs::metadata(disk.below(&[name, "__init__.py"]));
+                        entries.folder(name, init.is_ok_and(|init| init.is_file()));
+                    } else if disk.is(name, Kind::File) == Ok(true) {
                         entries.file(name);
                     }
                 }
@@ -151,7 +151,6 @@ impl Folder {
                 }
             }
         }
-        Ok(())
     }
 
     /// Why the module `stem` cannot be had from here though it is, if so it is.

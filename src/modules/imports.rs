@@ -7,7 +7,7 @@
 mod condition;
 mod statements;
 
-use condition::Condition;
+use condition::{Condition, Known};
 use statements::Scanner;
 
 /// What the top-level code of a source may import.
@@ -89,7 +89,7 @@ impl Imports {
         let has_siblings = !package.is_empty()
             && !self.absolute
             && target.is_some_and(|target| target.version[0] == 2);
-        let runs = self.running(target);
+        let runs = self.running(Known { module, target });
         let mut wanted = Vec::new();
         for import in &self.imports {
             if import.guard.is_some_and(|guard| !runs[guard]) {
@@ -120,11 +120,11 @@ impl Imports {
     }
 
     /// Of each guard, whether what it guards may run.
-    fn running(&self, target: Option<&Target>) -> Vec<bool> {
+    fn running(&self, known: Known) -> Vec<bool> {
         let mut runs: Vec<bool> = Vec::with_capacity(self.guards.len());
         for guard in &self.guards {
             let parent = guard.parent.is_none_or(|parent| runs[parent]);
-            runs.push(parent && guard.condition.holds(target) != Some(!guard.holds));
+            runs.push(parent && guard.condition.holds(known) != Some(!guard.holds));
         }
         runs
     }
@@ -140,5 +140,7 @@ fn parent(module: &str) -> Option<&str> {
     module.rsplit_once('.').map(|(parent, _)| parent)
 }
 
+#[cfg(test)]
+mod against_ast;
 #[cfg(test)]
 mod tests;

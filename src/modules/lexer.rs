@@ -143,15 +143,8 @@ impl<'a> Lexer<'a> {
                     _ => self.fail(line, "a backslash within a line"),
                 };
             }
-            blank @ (b' ' | b'\t' | b'\x0c') => {
-                self.pos += 1;
-                if self.indenting {
-                    self.column = match blank {
-                        b' ' => self.column + 1,
-                        b'\t' => (self.column / 8 + 1) * 8,
-                        _ => 0,
-                    };
-                }
+            b' ' | b'\t' | b'\x0c' => {
+                self.blanks();
                 return Ok(());
             }
             b'#' => {
@@ -165,6 +158,20 @@ impl<'a> Lexer<'a> {
         let kind = self.token()?;
         self.push(kind, start, line);
         Ok(())
+    }
+
+    /// Takes all blanks that stand here.
+    fn blanks(&mut self) {
+        while let Some(blank @ (b' ' | b'\t' | b'\x0c')) = self.peek(0) {
+            self.pos += 1;
+            if self.indenting {
+                self.column = match blank {
+                    b' ' => self.column + 1,
+                    b'\t' => (self.column / 8 + 1) * 8,
+                    _ => 0,
+                };
+            }
+        }
     }
 
     /// Takes a name, number, string or operator.
@@ -197,12 +204,11 @@ impl<'a> Lexer<'a> {
             },
             _ => {}
         }
-        let rest = &self.source[self.pos..];
-        // The longest first, so that `**=` is not three.
-        let Some(operator) = OPERATORS.iter().find(|operator| rest.starts_with(operator)) else {
+        let length = operator_length(&self.source[self.pos..]);
+        if length == 0 {
             return self.fail(self.line, "a byte that begins nothing in Python");
-        };
-        self.pos += operator.len();
+        }
+        self.pos += length;
         Ok(Kind::Op)
     }
 
@@ -263,15 +269,14 @@ impl<'a> Lexer<'a> {
     }
 
     fn comment(&mut self) {
-        while self.peek(0).is_some_and(|b| !matches!(b, b'\n' | b'\r')) {
-            self.pos += 1;
-        }
+        let rest = &self.source[self.pos..];
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        self.pos += rest.iter().position(is_end).unwrap_or(rest.len());
     }
 
     fn name(&mut self) {
-        while self.peek(0).is_some_and(is_name_part) {
-            self.pos += 1;
-        }
+        let rest = &self.source[self.pos..];
+        self.pos += rest.iter().position(|byte| !is_name_part(*byte)).unwrap_or(rest.len());
     }
 
     /// Takes a number with all that adheres to it: `0x1fL`, `1_0.5e-3j`.
@@ -314,6 +319,12 @@ impl<'a> Lexer<'a> {
     /// Takes a string if one begins here, with its prefix. `depth` counts the f-strings around it.
     fn string(&mut self, depth: usize) -> Result<Option<Kind>, LexError> {
         let rest = &self.source[self.pos..];
+        // Most names are told from a prefix by their first letter.
+        let may_begin =
+            |byte| matches!(byte | 0x20, b'"' | b'\'' | b'b' | b'f' | b'r' | b't' | b'u');
+        if !rest.first().is_some_and(|byte| may_begin(*byte)) {
+            return Ok(None);
+        }
         // No prefix has more than two letters.
         let Some(length) = rest.iter().take(3).position(|b| matches!(b, b'"' | b'\'')) else {
             return Ok(None);
@@ -345,12 +356,19 @@ impl<'a> Lexer<'a> {
     /// to the brace that ends it, or up to the quotes where there is none.
     fn text(&mut self, string: &Open, in_field: bool) -> Result<(), LexError> {
         let closing = [string.quote; 3];
-        let closing = &closing[..if string.triple { 3 } else { 1 }];
-        while let Some(byte) = self.peek(0) {
-            if self.source[self.pos..].starts_with(closing) {
-                return Ok(());
-            }
-            match byte {
+        // Most of a text is of bytes that mean nothing in it.
+        let means = |byte: &u8| matches!(byte, b'"' | b'\'' | b'\\' | b'\n' | b'\r' | b'{' | b'}');
+        loop {
+            let rest = &self.source[self.pos..];
+            let Some(skipped) = rest.iter().position(means) else { break };
+            self.pos += skipped;
+            match rest[skipped] {
+                quote if quote == string.quote => {
+                    if !string.triple || rest[skipped..].starts_with(&closing) {
+                        return Ok(());
+                    }
+                    self.pos += 1;
+                }
                 b'\\' => self.escape(string),
                 b'\n' | b'\r' if !string.triple => {
                     return self.fail(string.line, "a string is not closed on its line");
@@ -443,20 +461,35 @@ fn is_name_start(byte: u8) -> bool {
 }
 
 fn is_name_part(byte: u8) -> bool {
-    is_name_start(byte) || byte.is_ascii_digit()
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | 0x80..)
 }
 
 fn has_radix(literal: &[u8]) -> bool {
     literal.len() > 1 && literal[0] == b'0' && matches!(literal[1] | 0x20, b'x' | b'o' | b'b')
 }
 
-/// The longest first: the first that fits is taken.
-const OPERATORS: [&[u8]; 49] = [
-    b"**=", b"//=", b">>=", b"<<=", b"...", b"**", b"//", b">>", b"<<", b"<=", b">=", b"==", b"!=",
-    b"<>", b"->", b":=", b"+=", b"-=", b"*=", b"/=", b"%=", b"&=", b"|=", b"^=", b"@=", b"+", b"-",
-    b"*", b"/", b"%", b"&", b"|", b"^", b"~", b"<", b">", b"(", b")", b"[", b"]", b"{", b"}", b",",
-    b":", b".", b";", b"@", b"=", b"`",
-];
+/// How long the operator is that begins here, as long as it goes; 0 if none does.
+fn operator_length(rest: &[u8]) -> usize {
+    let first = rest.first().copied().unwrap_or(0);
+    let second = rest.get(1).copied().unwrap_or(0);
+    let third = rest.get(2).copied().unwrap_or(0);
+    match (first, second) {
+        (b'*' | b'/' | b'<' | b'>', _) if second == first => 2 + usize::from(third == b'='),
+        (b'.', b'.') if third == b'.' => 3,
+        (b'<', b'>') | (b'-', b'>') => 2,
+        (
+            b'<' | b'>' | b'=' | b'!' | b':' | b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|'
+            | b'^' | b'@',
+            b'=',
+        ) => 2,
+        (
+            b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'~' | b'<' | b'>' | b'('
+            | b')' | b'[' | b']' | b'{' | b'}' | b',' | b':' | b'.' | b';' | b'@' | b'=' | b'`',
+            _,
+        ) => 1,
+        _ => 0,
+    }
+}
 
 /// In lower case. `ur` is Python 2's, those with `t` came with 3.14.
 const PREFIXES: [&[u8]; 13] =

@@ -112,8 +112,8 @@ impl Modules {
     /// packages without an `__init__.py`, of which it may have a part. Since it cannot list what it has,
     /// a child has to ask for each name that it does not find elsewhere.
     ///
-    /// It runs on the thread that makes a call or on one of the router's own, so it should be quick,
-    /// and it may be asked for a name again. If it panics, the import fails with what it said.
+    /// It runs on the thread that makes a call or on one of the router's own, so it should be quick and
+    /// must not wait for any context; and it may be asked for a name again. If it panics, the import fails with what it said.
     pub fn finder(
         &self,
         find: impl Fn(&str) -> Option<ModuleSource> + Send + Sync + 'static,

@@ -340,7 +340,7 @@ impl Search {
         for (_, part) in parts.iter() {
             let Part::Folder(folder) = part else { continue };
             if let Some(folder) = folder.folder_at(path)? {
-                folder.list_into(&mut entries)?;
+                folder.list_into(&mut entries);
                 shown.get_or_insert_with(|| folder.shown());
             }
         }

@@ -123,7 +123,7 @@ impl<'a> Shipment<'a> {
                 self.shipped.names.remove(name);
                 self.absent(name);
             }
-            Found::Refused(problem) => self.refuse(name, &problem),
+            Found::Refused(problem) => self.refuse(Level::Error, name, &problem),
         }
     }
 
@@ -196,7 +196,8 @@ impl<'a> Shipment<'a> {
                 }
                 // It was there a moment ago; whoever waits for it must hear something.
                 Found::Missing => self.absent(&name),
-                Found::Refused(problem) => self.refuse(&name, &problem),
+                // Nobody has missed it yet: many packages do without their parts in C.
+                Found::Refused(problem) => self.refuse(Level::Debug, &name, &problem),
             }
         }
     }
@@ -217,7 +218,9 @@ impl<'a> Shipment<'a> {
             let mut served = self.served_lineage(&wanted.module);
             if served.last().is_some_and(|last| *last == wanted.module) {
                 let mut names = wanted.names;
-                if wanted.star {
+                if self.finder.is_refused(&wanted.module) {
+                    names.clear();
+                } else if wanted.star {
                     names.extend(self.exports(&wanted.module));
                 }
                 let name = |part| format!("{}.{part}", wanted.module);
@@ -301,6 +304,9 @@ impl<'a> Shipment<'a> {
         if self.shipped.names.contains(name) {
             return 0;
         }
+        if name == METADATA {
+            self.push_metadata();
+        }
         let (package, path) = name.split_once('/').unwrap_or((name, ""));
         let found = self.finder.data(package, path);
         if matches!(&found, Ok(Some(Data::File { size, .. })) if *size > PIECE_BYTES) {
@@ -338,8 +344,8 @@ impl<'a> Shipment<'a> {
         self.send(message::absent(name));
     }
 
-    fn refuse(&mut self, name: &str, problem: &str) {
-        self.say(Level::Error, format!("module {name} cannot be served: {problem}"));
+    fn refuse(&mut self, level: Level, name: &str, problem: &str) {
+        self.say(level, format!("module {name} cannot be served: {problem}"));
         self.send(message::raising(name, problem));
     }
 

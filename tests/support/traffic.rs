@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use econtext::LogRecord;
+use econtext::{Level, LogRecord};
 
-/// The library's own modules are not counted.
+/// Modules and data files, the library's own not among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// What the child asked for, each a round trip: `+name` if it was served, `-name` if there is none, `!name`
@@ -20,24 +20,32 @@ impl Traffic {
     pub fn of(records: &[LogRecord]) -> Traffic {
         let mut traffic = Traffic::default();
         for record in records.iter().filter(|record| record.logger == "econtext") {
-            let Some((name, what)) =
-                record.message.strip_prefix("module ").and_then(|rest| rest.split_once(' '))
-            else {
-                continue;
-            };
-            if name.starts_with("econtext.") {
-                continue;
+            if let Some(rest) = record.message.strip_prefix("module ") {
+                traffic.add(rest, record.level == Level::Debug);
             }
-            match what.split(' ').next() {
-                Some("pushed:") => traffic.pushed.push(name.into()),
-                Some("served:") => traffic.requested.push(format!("+{name}")),
-                Some("is") => traffic.requested.push(format!("-{name}")),
-                _ => traffic.requested.push(format!("!{name}")),
-            }
-            let size = what.rsplit_once('(').and_then(|(_, rest)| rest.strip_suffix(" bytes)"));
-            traffic.bytes += size.map_or(0, |size| size.parse().expect("a number"));
         }
         traffic
+    }
+
+    /// `name served: path (n bytes)`, `name pushed: path (n bytes)`, the same for data with `n bytes` alone,
+    /// `name is not served`, or what was wrong.
+    fn add(&mut self, line: &str, is_quiet: bool) {
+        let Some((name, what)) = line.split_once(' ') else { return };
+        if name.starts_with("econtext.") {
+            return;
+        }
+        let (verb, rest) = what.split_once(' ').unwrap_or((what, ""));
+        match verb {
+            "pushed:" => self.pushed.push(name.into()),
+            "served:" => self.requested.push(format!("+{name}")),
+            // A refusal that went ahead.
+            "cannot" if is_quiet => self.pushed.push(name.into()),
+            "is" => return self.requested.push(format!("-{name}")),
+            _ => return self.requested.push(format!("!{name}")),
+        }
+        let size = rest.strip_suffix(')').unwrap_or(rest).strip_suffix(" bytes");
+        let digits = size.and_then(|size| size.rsplit([' ', '(']).next());
+        self.bytes += digits.and_then(|digits| digits.parse::<usize>().ok()).unwrap_or(0);
     }
 }
 
@@ -45,6 +53,6 @@ impl fmt::Display for Traffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (requested, pushed, kilobytes) =
             (self.requested.len(), self.pushed.len(), self.bytes.div_ceil(1000));
-        write!(f, "{requested} requests, {pushed} pushed, {kilobytes} kB down")
+        write!(f, "{requested} asked for, {pushed} pushed, {kilobytes} kB down")
     }
 }

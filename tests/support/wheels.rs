@@ -239,13 +239,11 @@ fn fetch(version: Version) -> Result<PathBuf, String> {
     }
     fs::create_dir_all(&base).map_err(|error| format!("{}: {error}", base.display()))?;
     let unfinished = base.join(format!(".{name}-{}", process::id()));
-    let done =
-        download(version, &all, &unfinished).and_then(|()| unpack(&unfinished)).and_then(|()| {
-            // Another process may have been faster; what it has is the same.
-            let renamed = fs::rename(&unfinished, &directory);
-            renamed
-                .or_else(|error| if directory.is_dir() { Ok(()) } else { Err(error.to_string()) })
-        });
+    let done = download(version, &all, &unfinished).and_then(|()| {
+        // Another process may have been faster; what it has is the same.
+        let renamed = fs::rename(&unfinished, &directory);
+        renamed.or_else(|error| if directory.is_dir() { Ok(()) } else { Err(error.to_string()) })
+    });
     if unfinished.is_dir() {
         fs::remove_dir_all(&unfinished).map_err(|error| error.to_string())?;
     }
@@ -277,15 +275,6 @@ fn download(version: Version, requirements: &[&str], into: &Path) -> Result<(), 
     words.extend(["--dest", &shown]);
     words.extend(requirements);
     run(python, &words).map_err(|why| format!("it cannot be fetched from PyPI: {why}"))
-}
-
-/// For who cannot read them as they are: each in a directory of its name, without `.whl`.
-fn unpack(directory: &Path) -> Result<(), String> {
-    const UNPACK: &str = "import glob, sys, zipfile\n\
-        for path in glob.glob(sys.argv[1] + '/*.whl'):\n    \
-        zipfile.ZipFile(path).extractall(path[:-4])";
-    let python = interpreters().last().expect("there is one");
-    run(python, &["-c", UNPACK, &directory.to_string_lossy()])
 }
 
 fn run(python: &Python, words: &[&str]) -> Result<(), String> {

@@ -10,6 +10,14 @@ use std::collections::HashMap;
 use super::Target;
 use crate::modules::lexer::{Kind, Token, string_prefix};
 
+/// What a condition is answered from.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'k> {
+    /// The name of the module that it is in.
+    pub(super) module: &'k str,
+    pub(super) target: Option<&'k Target>,
+}
+
 /// A condition, as far as it can be answered without running anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
@@ -45,6 +53,8 @@ pub(super) enum Fact {
     Platform,
     /// `os.name`
     OsName,
+    /// `__name__`
+    Name,
 }
 
 /// A value of Python. With `more`, something that is not known follows.
@@ -83,19 +93,19 @@ pub(super) enum Meaning {
 pub(super) type Names<'a> = HashMap<&'a [u8], Meaning>;
 
 impl Condition {
-    /// Whether it holds, where that is certain. Without a target nothing of it is.
-    pub(super) fn holds(&self, target: Option<&Target>) -> Option<bool> {
+    /// Whether it holds, where that is certain.
+    pub(super) fn holds(&self, known: Known) -> Option<bool> {
         match self {
             Condition::Unknown => None,
             Condition::Always(holds) => Some(*holds),
-            Condition::Not(condition) => condition.holds(target).map(|holds| !holds),
-            Condition::All(parts) => decided(parts, false, target),
-            Condition::Any(parts) => decided(parts, true, target),
+            Condition::Not(condition) => condition.holds(known).map(|holds| !holds),
+            Condition::All(parts) => decided(parts, false, known),
+            Condition::Any(parts) => decided(parts, true, known),
             Condition::Compares(left, comparison, right) => {
-                comparison.holds(&left.value(target)?, &right.value(target)?)
+                comparison.holds(&left.value(known)?, &right.value(known)?)
             }
             Condition::Starts(operand, prefixes) => {
-                let Value::Text { known, more } = operand.value(target)? else { return None };
+                let Value::Text { known, more } = operand.value(known)? else { return None };
                 let starts = prefixes.iter().any(|prefix| known.starts_with(prefix));
                 // What is not known may yet be one of them.
                 let may = more && prefixes.iter().any(|prefix| prefix.starts_with(&known));
@@ -115,10 +125,10 @@ impl Condition {
 }
 
 /// What one part that is `decisive` makes of the whole, as in Python's `or` (true) and `and` (false).
-fn decided(parts: &[Condition], decisive: bool, target: Option<&Target>) -> Option<bool> {
+fn decided(parts: &[Condition], decisive: bool, known: Known) -> Option<bool> {
     let mut certain = true;
     for part in parts {
-        match part.holds(target) {
+        match part.holds(known) {
             Some(holds) if holds == decisive => return Some(decisive),
             Some(_) => {}
             None => certain = false,
@@ -128,12 +138,11 @@ fn decided(parts: &[Condition], decisive: bool, target: Option<&Target>) -> Opti
 }
 
 impl Operand {
-    fn value(&self, target: Option<&Target>) -> Option<Value> {
-        let of = |fact: Fact| target.map(|target| fact.value(target));
+    fn value(&self, known: Known) -> Option<Value> {
         Some(match self {
             Operand::Literal(value) => value.clone(),
-            Operand::Fact(fact) => of(*fact)?,
-            Operand::First(fact, count) => match of(*fact)? {
+            Operand::Fact(fact) => fact.value(known)?,
+            Operand::First(fact, count) => match fact.value(known)? {
                 Value::Numbers { mut known, more } => {
                     if known.len() < *count && more {
                         return None;
@@ -149,7 +158,7 @@ impl Operand {
                 }
                 _ => return None,
             },
-            Operand::Item(fact, index) => match of(*fact)? {
+            Operand::Item(fact, index) => match fact.value(known)? {
                 Value::Numbers { known, .. } => Value::Number(*known.get(*index)?),
                 Value::Text { known, .. } => {
                     Value::Text { known: known.chars().nth(*index)?.to_string(), more: false }
@@ -161,16 +170,19 @@ impl Operand {
 }
 
 impl Fact {
-    fn value(self, target: &Target) -> Value {
-        match self {
-            Fact::VersionInfo => Value::Numbers { known: target.version.to_vec(), more: true },
+    fn value(self, known: Known) -> Option<Value> {
+        let text = |known: &str, more| Value::Text { known: known.to_owned(), more };
+        let version = || known.target.map(|target| target.version);
+        Some(match self {
+            Fact::VersionInfo => Value::Numbers { known: version()?.to_vec(), more: true },
             Fact::Version => {
-                let [major, minor, micro] = target.version;
-                Value::Text { known: format!("{major}.{minor}.{micro}"), more: true }
+                let [major, minor, micro] = version()?;
+                text(&format!("{major}.{minor}.{micro}"), true)
             }
-            Fact::Platform => Value::Text { known: target.platform.clone(), more: false },
-            Fact::OsName => Value::Text { known: "posix".to_owned(), more: false },
-        }
+            Fact::Platform => text(&known.target?.platform, false),
+            Fact::OsName => known.target.map(|_| text("posix", false))?,
+            Fact::Name => text(known.module, false),
+        })
     }
 }
 
@@ -526,7 +538,8 @@ pub(super) fn fact(module: &Meaning, attribute: &[u8]) -> Option<Fact> {
 }
 
 /// What these mean unless a source says otherwise.
-pub(super) const LASTING: [(&[u8], Meaning); 3] = [
+pub(super) const LASTING: [(&[u8], Meaning); 4] = [
+    (b"__name__", Meaning::Operand(Operand::Fact(Fact::Name))),
     (b"sys", Meaning::Sys),
     (b"os", Meaning::Os),
     (b"TYPE_CHECKING", Meaning::Flag(Condition::Always(false))),

@@ -278,6 +278,14 @@ fn a_platform_excludes_a_branch() {
 }
 
 #[test]
+fn what_a_module_does_as_a_program_is_left_out() {
+    let source = b"if __name__ == '__main__':\n    import a\nelse:\n    import b";
+    assert_eq!(shown(&scan(source).wanted("m", false, None)), "b");
+    assert_eq!(shown(&scan(source).wanted("__main__", false, None)), "a");
+    assert_eq!(branch("__name__ = x", "__name__ == '__main__'", [3, 9, 0], "linux"), "yes no");
+}
+
+#[test]
 fn what_follows_a_branch_gets_its_negation() {
     let source = "\
 if sys.version_info[0] == 2:
@@ -610,10 +618,8 @@ fn depth_and_length_cost_no_more_than_their_bytes() {
         "sys.platform in ",
         "else:",
     ] {
-        let source = pattern.repeat(BYTES / pattern.len());
-        scan(source.as_bytes()).wanted("p.m", false, None);
         let source = format!("0{}", pattern.repeat(BYTES / pattern.len()));
-        scan(source.as_bytes());
+        scan(source.as_bytes()).wanted("p.m", false, None);
     }
     let flags: String = (0..20_000).map(|n| format!("a{n}=True\n")).collect();
     scan(format!("{flags}{}", "globals()\n".repeat(20_000)).as_bytes());

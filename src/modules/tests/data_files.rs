@@ -207,6 +207,24 @@ fn no_path_leads_out_of_a_package_or_to_what_is_hidden() {
 }
 
 #[test]
+fn links_are_followed_and_those_that_lead_nowhere_are_not_listed() {
+    let dir = Dir::new(&["p/__init__.py", "p/real.txt", "other/__init__.py", "other/x.txt"]);
+    for (target, link) in [
+        ("real.txt", "p/linked.txt"),
+        ("../other", "p/linked"),
+        ("nowhere", "p/dangling"),
+        ("round", "p/round"),
+    ] {
+        std::os::unix::fs::symlink(target, dir.path().join(link)).unwrap();
+    }
+    let modules = serving(&[&dir]);
+    assert_eq!(listing(&modules, "p", ""), "__init__.py linked/__init__.py linked.txt real.txt");
+    assert_eq!(read(&modules, "p", "linked.txt").0, "p/real.txt");
+    assert_eq!(read(&modules, "p", "linked/x.txt").0, "other/x.txt");
+    nothing(&modules, "p", "dangling");
+}
+
+#[test]
 fn what_describes_distributions_is_seen_in_all_roots() {
     let files =
         [("a-1.dist-info/METADATA", "Name: a"), ("a-1.dist-info/licenses/L", "l"), ("p/x.py", "")];

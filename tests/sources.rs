@@ -1,0 +1,134 @@
+//! Promise: a child imports from every kind of source by the same rules: a directory, a wheel, what the program
+//! holds, and what it makes; a refusal reaches the importing code as an ImportError with its reason.
+
+use std::process::Command;
+
+use econtext::ModuleSource;
+
+mod support;
+
+use support::{Python, Run, TempDir, for_each_kind_of_python, for_each_python, isolated};
+
+/// Packs what is in `from`, deflated, with a Python's own zipfile.
+fn pack(python: &Python, from: &TempDir, to: &TempDir, name: &str) -> std::path::PathBuf {
+    const PACK: &str = "
+import os, sys, zipfile
+archive = zipfile.ZipFile(sys.argv[2], 'w', zipfile.ZIP_DEFLATED)
+for place, _, files in os.walk(sys.argv[1]):
+    for name in files:
+        path = os.path.join(place, name)
+        archive.write(path, os.path.relpath(path, sys.argv[1]))
+archive.close()
+";
+    let packed = to.path().join(name);
+    let mut command = Command::new(&python.path);
+    command.args(["-c", PACK]).arg(from.path()).arg(&packed);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
+    packed
+}
+
+#[test]
+fn a_package_may_have_parts_in_every_kind_of_source() {
+    isolated(|| {
+        let (on_disk, to_pack, packed) = (TempDir::new(), TempDir::new(), TempDir::new());
+        on_disk.file("space/disk.py", "NAME = __name__\n");
+        to_pack.file("space/packed.py", "from . import made\nNAME = made.NAME + '+packed'\n");
+        to_pack.file("single.py", "# coding: latin-1\r\nNAME = u'\u{e9}'\r\n");
+        for_each_python(|python| {
+            let wheel = pack(python, &to_pack, &packed, &format!("{}.whl", python.name));
+            let run = Run::start(python, |modules| {
+                modules.path(on_disk.path()).path(&wheel);
+                modules.finder(|name| match name {
+                    "space.made" => Some(ModuleSource::module("made", "NAME = 'made'\n")),
+                    "whole" => {
+                        Some(ModuleSource::package("whole/__init__.py", "from .part import X\n"))
+                    }
+                    "whole.part" => Some(ModuleSource::module("whole/part.py", "X = 'part'\n")),
+                    _ => None,
+                });
+                modules.source("space.embedded", "from space.packed import NAME\n");
+                modules.source(
+                    "uses",
+                    "import space.disk, space.embedded, single, whole\n\
+                     def names():\n    return ' '.join([space.disk.NAME, space.embedded.NAME, whole.X])\n\
+                     def letters():\n    return ' '.join('%x' % ord(letter) for letter in single.NAME)\n\
+                     def file():\n    return single.__file__\n\
+                     def lacks():\n    import space.nothing\n",
+                );
+            });
+            assert_eq!(run.text("uses:names", ()), "space.disk made+packed part");
+            // UTF-8 for one letter, read as what the file says it is.
+            assert_eq!(run.text("uses:letters", ()), "c3 a9");
+            let file = run.text("uses:file", ());
+            assert_eq!(file, format!("{}/single.py", wheel.display()));
+            let error = run.context.call::<()>("uses:lacks", ()).unwrap_err().to_string();
+            assert!(error.contains("No module named") && error.contains("nothing"), "{error}");
+        });
+    });
+}
+
+#[test]
+fn a_package_falls_back_where_its_compiled_half_is_refused() {
+    isolated(|| {
+        let dir = TempDir::new();
+        dir.file("fast/__init__.py", "try:\n    from fast._speedups import f\nexcept ImportError as error:\n    WHY = str(error)\n    def f(): return 'pure'\n");
+        dir.file("fast/_speedups.cpython-313-x86_64-linux-gnu.so", "\u{7f}ELF");
+        let program = "import fast\ndef pure(): return fast.f()\ndef why(): return fast.WHY\n";
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path()).source("uses", program);
+            });
+            assert_eq!(run.text("uses:pure", ()), "pure");
+            let why = run.text("uses:why", ());
+            let file = dir.path().join("fast/_speedups.cpython-313-x86_64-linux-gnu.so");
+            let wanted =
+                format!("{}: a compiled extension module cannot be served", file.display());
+            assert!(why.starts_with(&wanted), "{why}");
+        });
+    });
+}
+
+#[test]
+fn what_goes_wrong_with_a_source_is_an_import_error_that_says_so() {
+    isolated(|| {
+        let dir = TempDir::new();
+        dir.file("broken.whl", "this is no archive");
+        for_each_kind_of_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("tries", "def imports(name):\n    try: __import__(name)\n    except ImportError as error: return str(error)\n");
+                modules.finder(|name| if name == "unlucky" { panic!("out of luck") } else { None });
+                modules.path(dir.path().join("broken.whl"));
+            });
+            let unlucky = run.text("tries:imports", ("unlucky",));
+            assert!(unlucky.contains("the program's finder panicked: out of luck"), "{unlucky}");
+            let broken = run.text("tries:imports", ("anything",));
+            assert!(broken.contains("broken.whl: not a zip archive"), "{broken}");
+        });
+    });
+}
+
+#[test]
+fn data_files_come_from_every_kind_of_source() {
+    isolated(|| {
+        let (on_disk, to_pack, packed) = (TempDir::new(), TempDir::new(), TempDir::new());
+        on_disk.file("ondisk/__init__.py", "");
+        on_disk.file("ondisk/d/x.txt", "on disk\r\n");
+        to_pack.file("inwheel/__init__.py", "");
+        to_pack.file("inwheel/d/x.txt", "in a wheel");
+        for_each_python(|python| {
+            let wheel = pack(python, &to_pack, &packed, &format!("{}.whl", python.name));
+            let run = Run::start(python, |modules| {
+                modules.path(on_disk.path()).path(&wheel);
+                modules.source("held.__init__", "").data("held", "d/x.txt", &b"held"[..]);
+                modules.source("reads", "import pkgutil\ndef data(name):\n    return pkgutil.get_data(str(name), 'd/x.txt').decode()\n");
+            });
+            for (package, text) in
+                [("ondisk", "on disk\r\n"), ("inwheel", "in a wheel"), ("held", "held")]
+            {
+                assert_eq!(run.text("reads:data", (package,)), text);
+            }
+        });
+    });
+}
