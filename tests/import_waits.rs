@@ -277,7 +277,9 @@ class Finalized(object):
     def __init__(self, name):
         self.name = name
     def __del__(self):
-        attempt(self.name)
+        name, self.name = self.name, None  # 2.7 may call it twice, since the frame is in tracebacks
+        if name:
+            attempt(name)
 
 def finalizers():
     """In the middle of each thing that the core does under a lock."""

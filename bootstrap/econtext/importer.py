@@ -6,7 +6,9 @@ and load_module of Python 2.7, find_spec and exec_module of 3.
 from __future__ import absolute_import
 import gc, posixpath, sys, time, zlib
 from econtext import core
-if not core.release_import_lock:  # 2.7
+try:
+    import _imp as imp
+except ImportError:  # 2.7
     import imp
 
 SHOWN = core.main.__code__.co_filename
@@ -70,8 +72,7 @@ class Server(object):
         begin on them, and run a finalizer that does. So none begins meanwhile, and one that runs is let through.
         """
         finder, router, waits = self.finder, core.router, self.waits
-        readers = router.broker, router.attending
-        if name in finder.modules and not again or core._thread.get_ident() in readers:
+        if name in finder.modules and not again or core._thread.get_ident() in (router.broker, router.attending):
             return finder.fetch(name, again)
         waits.append(name)
         if gc.isenabled():
@@ -80,7 +81,8 @@ class Server(object):
         try:
             for attempt in range(5000):
                 frames = sys._current_frames()
-                if all(frames[each].f_code.co_filename == SHOWN for each in readers if each in frames):
+                readers = [frames.get(thread) for thread in (router.broker, router.attending)]
+                if all(frame.f_code.co_filename == SHOWN for frame in readers if frame):
                     return finder.fetch(name, again)
                 let_others_import()
             raise ImportError('%s cannot be loaded: the finalizer of an object waits for this import' % name)
@@ -268,10 +270,10 @@ class Server(object):
 
 
 def let_others_import():
-    """Sleep for a millisecond without the import lock, where there is one for all modules (2.7)."""
+    """Sleep for a millisecond without the import lock."""
     held = 0
     try:
-        while not core.release_import_lock:
+        while True:
             imp.release_lock()
             held += 1
     except RuntimeError:
