@@ -49,7 +49,7 @@ pub(crate) struct Helper {
 struct State {
     imports: VecDeque<(Arc<Peer>, Vec<u8>)>,
     /// What a start waits for.
-    jobs: VecDeque<(Arc<Peer>, Job)>,
+    jobs: VecDeque<(Option<Arc<Peer>>, Job)>,
     prompts: VecDeque<(Arc<Peer>, Prompt, Reply)>,
     log: VecDeque<(Arc<Peer>, Entry)>,
     thread: Option<JoinHandle<()>>,
@@ -164,7 +164,14 @@ impl Helper {
     /// a thread nobody does: the start ends at its deadline.
     pub(crate) fn run_for(self: &Arc<Self>, peer: &Arc<Peer>, job: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();
-        state.jobs.push_back((peer.clone(), Box::new(job)));
+        state.jobs.push_back((Some(peer.clone()), Box::new(job)));
+        self.wake(state);
+    }
+
+    /// Runs something that may take its time, later. Without a thread nobody does.
+    pub(crate) fn run(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+        let mut state = self.lock();
+        state.jobs.push_back((None, Box::new(job)));
         self.wake(state);
     }
 
@@ -178,7 +185,7 @@ impl Helper {
         if state.thread.is_none() && !state.stopping {
             let helper = self.clone();
             let thread = thread::Builder::new().name("econtext-helper".into());
-            match thread.spawn(move || helper.run()) {
+            match thread.spawn(move || helper.work()) {
                 Ok(thread) => state.thread = Some(thread),
                 Err(_) => return false,
             }
@@ -187,7 +194,7 @@ impl Helper {
         true
     }
 
-    fn run(self: Arc<Self>) {
+    fn work(self: Arc<Self>) {
         let mut state = self.lock();
         loop {
             if let Some((peer, data)) = state.imports.pop_front() {
@@ -196,7 +203,7 @@ impl Helper {
             } else if let Some((peer, job)) = state.jobs.pop_front() {
                 let stopping = state.stopping;
                 drop(state);
-                if !stopping && peer.ended().is_none() {
+                if !stopping && peer.is_none_or(|peer| peer.ended().is_none()) {
                     job();
                 }
             } else if let Some((peer, prompt, reply)) = state.prompts.pop_front() {

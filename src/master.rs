@@ -282,6 +282,8 @@ pub(crate) struct Master {
     senders: Mutex<HashMap<(u32, u32), Weak<Tx>>>,
     pub(crate) helper: Arc<Helper>,
     modules: Modules,
+    /// Children will be told of changed modules.
+    renewing: AtomicBool,
     down: AtomicBool,
 }
 
@@ -308,6 +310,7 @@ impl Master {
             senders: Mutex::default(),
             helper: Arc::new(Helper::new(modules.clone(), sink, prompter, level, limits)),
             modules,
+            renewing: AtomicBool::new(false),
             down: AtomicBool::new(false),
         };
         let master = Arc::new(master);
@@ -447,19 +450,25 @@ impl Master {
         peer.push(&self.modules, module, self.limits.message, &say);
     }
 
-    /// Has the children told that other modules are served now. The helper thread does it: the change may have
-    /// been made where modules are being sent.
-    fn modules_changed(&self) {
-        let peers: Vec<_> = {
-            let peers = self.peers.lock().expect("held for a look-up only");
-            peers.values().filter(|peer| peer.id() != MASTER).cloned().collect()
-        };
-        for peer in peers {
-            let (modules, limit, told) = (self.modules.clone(), self.limits.message, peer.clone());
-            self.helper.run_for(&peer, move || {
-                told.ship(&modules, limit, &|_, _| {}, |shipment| shipment.renew());
+    /// Has the children told that other modules are served now: once for all changes up to then. The helper
+    /// thread does it, since the change may have been made where modules are being sent.
+    fn modules_changed(self: &Arc<Self>) {
+        let master = Arc::downgrade(self);
+        if !self.children().is_empty() && !self.renewing.swap(true, Ordering::AcqRel) {
+            self.helper.run(move || {
+                let Some(master) = master.upgrade() else { return };
+                master.renewing.store(false, Ordering::Release);
+                for peer in master.children() {
+                    let limit = master.limits.message;
+                    peer.ship(&master.modules, limit, &|_, _| {}, |shipment| shipment.renew());
+                }
             });
         }
+    }
+
+    fn children(&self) -> Vec<Arc<Peer>> {
+        let peers = self.peers.lock().expect("held for a look-up only");
+        peers.values().filter(|peer| peer.id() != MASTER).cloned().collect()
     }
 
     fn own(&self, peer: &Arc<Peer>, level: Level, message: String) {

@@ -316,6 +316,36 @@ fn hosts() {
 }
 
 #[test]
+fn application() {
+    const MAKE: &str = "import sys, zipfile\n\
+        wheel = zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED)\n\
+        wheel.writestr('greeting/__init__.py', 'def greet(name):\\n\
+        \x20   from greeting import words\\n\
+        \x20   return words.HELLO + name\\n')\n\
+        wheel.writestr('greeting/words.py', 'HELLO = \"Hello \"\\n')\n\
+        wheel.close()";
+    isolated(|| {
+        let dir = TempDir::new();
+        let wheel = dir.path().join("greeting-1.0-py3-none-any.whl");
+        let made = Command::new(&any().path).args(["-c", MAKE]).arg(&wheel).status().unwrap();
+        assert!(made.success());
+        let learned = dir.path().join("learned");
+        for _ in 0..2 {
+            let mut command = example("application");
+            command.arg("-l").args([&learned, &wheel]).args(["--", "greeting:greet", "Ada"]);
+            assert_lines(&succeed(&mut command), &["Hello Ada"]);
+            // Imported where only the run of the function shows it; the second time it was known.
+            assert_eq!(fs::read_to_string(&learned).unwrap(), "greeting.words\n");
+        }
+        let (_, said) = fail(&mut example("application"), 2);
+        assert_lines(
+            &said,
+            &["usage: application [-H host] [-l FILE] wheel ... -- module:function [argument ...]"],
+        );
+    });
+}
+
+#[test]
 fn each_example_has_a_test() {
     let own = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples.rs"));
     let own = own.unwrap();

@@ -268,7 +268,9 @@ fn an_absent_name_is_one_request_until_somebody_wants_to_know_again() {
             assert_eq!(tree.words("tree:finish", ()), ["come"]);
             // Where other roots are served, the children forget what was absent.
             tree.here::<()>("tree:push", ("other",));
-            assert!(tree.text(&[2], "task:attempt", "other").contains(absent));
+            for id in [2, 3] {
+                assert!(tree.text(&[id], "task:attempt", "other").contains(absent));
+            }
             tree.here::<()>("tree:push", ("", "", [""; 0], ["some"]));
             tree.count(&[]);
             assert!(tree.text(&[2], "task:attempt", "other").contains(absent));
@@ -278,6 +280,8 @@ fn an_absent_name_is_one_request_until_somebody_wants_to_know_again() {
             assert_eq!(tree.words("tree:held", (1,)), ["other"]);
             tree.push("other", "NAME = 'other'\n", &[]);
             assert_eq!(tree.words("tree:finish", ()), ["other"]);
+            assert_eq!(tree.text(&[3], "task:attempt", "other"), "other");
+            assert_eq!(tree.words("tree:held", (0,)), [""; 0]);
         }
     });
 }

@@ -2,9 +2,10 @@
 //!
 //! `make bench-modules`, or `cargo bench --bench modules -- [quick] [NAME ..]`. Beside this library's children
 //! stand Mitogen's, and, as the floor, an interpreter that has the same files on its own disk and compiles them.
-//! All three serve or read the same directory; what is timed is the first call (its imports included) on a child
-//! that is up, or the same call in the interpreter that is. Every round runs each contender once. With `quick`
-//! there is one round, and nothing is installed.
+//! All read the same files: this library from the wheels, the others unpacked in one directory. What is timed is
+//! the first call, its imports included, on a child that is up: the first of a program, the next, and one whose
+//! program was told what the first had asked for; or the same call in the interpreter that is. Every round runs
+//! each contender once. With `quick` there is one round, and nothing is installed.
 //!
 //! The contenders are those of `peers`, next door.
 
@@ -33,9 +34,9 @@ use std::process::ExitCode;
 use contender::{Contender, Kind};
 use environments::{Environments, target};
 use servers::{Place, Servers};
-use subjects::{SUBJECTS, Subject};
+use subjects::{Layout, SUBJECTS, Subject};
 use support::Side;
-use table::{Row, Table};
+use table::{Child, Row, Table};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -70,15 +71,15 @@ fn measure<'a>(subjects: impl Iterator<Item = &'a Subject>, quick: bool) -> Resu
     let mut table = Table::default();
     for subject in subjects {
         eprintln!("measuring: {}", subject.title());
-        let Some((python, directory)) = subject.prepare()? else { continue };
+        let Some(Layout { python, wheels, own, all }) = subject.prepare()? else { continue };
         let environments = environments.with_children_of(&python.path)?;
-        let bench = Bench { environments, servers: &servers, directory, subject };
+        let bench = Bench { environments, servers: &servers, subject, wheels, own, all };
         table.begin(&subject.title());
         let mut able = bench.environments.kinds();
         able.retain(|kind| *kind != Kind::Execnet);
         for round in 0..if quick { 1 } else { ROUNDS } {
             // One that fails is left out of what follows.
-            able.retain(|kind| match bench.once(*kind, round == 0, &mut table) {
+            able.retain(|kind| match bench.once(*kind, round < 2, &mut table) {
                 Ok(()) => true,
                 Err(why) => {
                     table.leave_out(*kind, &why);
@@ -99,36 +100,38 @@ const ROUNDS: usize = 5;
 struct Bench<'a> {
     environments: Environments,
     servers: &'a Servers,
-    directory: String,
     subject: &'a Subject,
+    wheels: Vec<String>,
+    own: String,
+    all: String,
 }
 
 impl Bench<'_> {
     /// One contender's figures of one round.
-    fn once(&self, kind: Kind, is_first_round: bool, table: &mut Table) -> Result<(), String> {
+    fn once(&self, kind: Kind, is_counted: bool, table: &mut Table) -> Result<(), String> {
         if kind == Kind::Plain {
             return self.floor(table);
         }
         self.timed(kind, table)?;
-        if is_first_round { self.counted(kind, table) } else { Ok(()) }
+        if is_counted { self.counted(kind, table) } else { Ok(()) }
     }
 
     fn floor(&self, table: &mut Table) -> Result<(), String> {
         let mut it = Contender::spawn(&self.environments, Kind::Plain, false)?;
-        let seconds = it.ask(&["first", &self.directory, self.subject.target])?[0];
+        let seconds = it.ask(&["first", &self.all, self.subject.target])?[0];
         table.floor(seconds);
         Ok(())
     }
 
-    /// The first child and the next of one program, here and far away.
+    /// The children of one program, one after the other, here and far away.
     fn timed(&self, kind: Kind, table: &mut Table) -> Result<(), String> {
         let far = self.servers.places().into_iter().find(Place::is_far);
         for place in [Some(Place::local()), far].into_iter().flatten() {
             let mut it = self.spawn(kind)?;
-            for is_first in [true, false] {
-                it.start(&place.words())?;
+            for &child in Child::of(kind) {
+                self.start(&mut it, child, &place)?;
                 let seconds = it.ask(&["first", self.subject.target])?[0];
-                table.time(Row { kind, is_first }, place.is_local(), seconds);
+                table.time(Row { kind, child }, place.is_local(), seconds);
             }
         }
         Ok(())
@@ -141,10 +144,10 @@ impl Bench<'_> {
         let mut modules = [0.0, 0.0];
         if kind == Kind::Econtext {
             it.ask(&["count"])?;
-            it.ask(&["serve", &self.directory])?;
+            self.serve(&mut it)?;
         }
-        for is_first in [true, false] {
-            it.start(&place.words())?;
+        for &child in Child::of(kind) {
+            self.start(&mut it, child, &place)?;
             let before = (proxy.round_trips(), proxy.bytes(Side::Client));
             it.ask(&["first", self.subject.target])?;
             let round_trips = f64::from(proxy.round_trips() - before.0);
@@ -154,14 +157,29 @@ impl Bench<'_> {
             };
             let counts = [round_trips, bytes, requested - modules[0], sent - modules[1]];
             modules = [requested, sent];
-            table.count(Row { kind, is_first }, counts);
+            table.count(Row { kind, child }, counts);
         }
         Ok(())
     }
 
+    fn start(&self, it: &mut Contender, child: Child, place: &Place) -> Result<(), String> {
+        if child == Child::Foreseen {
+            it.ask(&["learn"])?;
+        }
+        it.start(&place.words()).map(drop)
+    }
+
     fn spawn(&self, kind: Kind) -> Result<Contender, String> {
         let mut it = Contender::spawn(&self.environments, kind, false)?;
-        it.ask(&["serve", &self.directory])?;
+        self.serve(&mut it)?;
         Ok(it)
+    }
+
+    fn serve(&self, it: &mut Contender) -> Result<(), String> {
+        let paths = match it.kind {
+            Kind::Econtext => [std::slice::from_ref(&self.own), &self.wheels].concat(),
+            _ => vec![self.all.clone()],
+        };
+        paths.iter().try_for_each(|path| it.ask(&["serve", path]).map(drop))
     }
 }

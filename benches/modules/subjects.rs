@@ -1,7 +1,7 @@
-//! The applications, and how each is laid out for all contenders: one directory, as an installation has it.
+//! The applications, and how each is laid out for the contenders: as wheels, and as an installation has it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::environments::{output, target};
@@ -61,8 +61,8 @@ impl Subject {
         format!("{}, Python {}.{}", self.name, self.version.0, self.version.1)
     }
 
-    /// Its interpreter and its directory, made anew; nothing where the wheels cannot be had, which was said.
-    pub fn prepare(&self) -> Result<Option<(&'static Python, String)>, String> {
+    /// Nothing where the wheels cannot be had, which was said.
+    pub fn prepare(&self) -> Result<Option<Layout>, String> {
         let wheels = Application::named(self.name).wheels();
         let wanted = wheels.into_iter().find(|(python, _)| python.version == self.version);
         let Some((python, wheels)) = wanted else {
@@ -70,30 +70,49 @@ impl Subject {
             return Ok(None);
         };
         let name = format!("{}-{}.{}", self.name, self.version.0, self.version.1);
-        let directory = target().join("bench-modules").join(name);
-        self.lay_out(python, &wheels, &directory)
-            .map_err(|error| format!("{}: {error}", directory.display()))?;
-        Ok(Some((python, directory.display().to_string())))
+        let base = target().join("bench-modules").join(name);
+        let (own, all) = (base.join("own"), base.join("all"));
+        self.lay_out(python, &wheels, [&own, &all])
+            .map_err(|error| format!("{}: {error}", base.display()))?;
+        let shown = |path: &PathBuf| path.display().to_string();
+        let wheels = wheels.iter().map(shown).collect();
+        Ok(Some(Layout { python, wheels, own: shown(&own), all: shown(&all) }))
     }
 
-    fn lay_out(&self, python: &Python, wheels: &[PathBuf], directory: &Path) -> Result<(), String> {
+    /// Makes both directories anew.
+    fn lay_out(
+        &self,
+        python: &Python,
+        wheels: &[PathBuf],
+        directories: [&PathBuf; 2],
+    ) -> Result<(), String> {
         const UNPACK: &str = "import sys, zipfile\n\
             for wheel in sys.argv[2:]:\n    \
             zipfile.ZipFile(wheel).extractall(sys.argv[1])";
-        if directory.exists() {
-            fs::remove_dir_all(directory).map_err(|error| error.to_string())?;
+        for directory in directories {
+            if directory.exists() {
+                fs::remove_dir_all(directory).map_err(|error| error.to_string())?;
+            }
+            for (file, text) in self.sources {
+                let path = directory.join(file);
+                let write = || {
+                    fs::create_dir_all(path.parent().expect("it is in the directory"))?;
+                    fs::write(&path, text)
+                };
+                write().map_err(|error| format!("{}: {error}", path.display()))?;
+            }
         }
-        fs::create_dir_all(directory).map_err(|error| error.to_string())?;
         let mut unpack = Command::new(&python.path);
-        output(unpack.args(["-c", UNPACK]).arg(directory).args(wheels))?;
-        for (file, text) in self.sources {
-            let path = directory.join(file);
-            let write = || {
-                fs::create_dir_all(path.parent().expect("it is in the directory"))?;
-                fs::write(&path, text)
-            };
-            write().map_err(|error| format!("{}: {error}", path.display()))?;
-        }
-        Ok(())
+        output(unpack.args(["-c", UNPACK]).arg(directories[1]).args(wheels)).map(drop)
     }
+}
+
+/// Where the files of a subject are.
+pub struct Layout {
+    pub python: &'static Python,
+    pub wheels: Vec<String>,
+    /// The user's own code.
+    pub own: String,
+    /// That, and what is in the wheels.
+    pub all: String,
 }

@@ -762,14 +762,15 @@ class Importer(object):
             for name in list(self.waiting):
                 self.answer(name, None, False)
 
-    def fetch(self, name, again=False):
-        """What the parent has for `name`, asked for `again` or not; None if nothing.
+    def fetch(self, name, again=False, further=()):
+        """What the parent has for `name`, asked for `again` or not; None if nothing. `further` names are asked for
+        along with it, so that they come with it.
 
         What was announced is waited for. ImportError if the stream ends first.
         """
         me, stream, waiter = _thread.get_ident(), router.stream, [_thread.allocate_lock(), None, False]
         ask, sent = None, text(name).encode('utf-8', 'replace')
-        if native(sent.decode('utf-8')) != name or len(sent) > NAME_BYTES:  # undecodable, so that no answer would bear this name
+        if native(sent.decode('utf-8')) != name or len(sent) > NAME_BYTES:  # no answer would bear this name
             return None
         copied = os.getpid() != stream.pid
         if not copied and me in (self.owner, stream.owner, stream.leader, router.attending, router.broker):
@@ -785,10 +786,12 @@ class Importer(object):
                     ask = name not in self.waiting and name not in self.coming
                     waiter[0].acquire()
                     self.waiting.setdefault(name, []).append(waiter)
+                    further = ask and set(further).difference(self.modules, self.coming, self.waiting) or ()
+                    self.coming.update(further)
                 self.owner = None
         if ask is not None:
-            if ask:
-                router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
+            for other in [name] * ask + sorted(further):
+                router.send(router.parent, GET_MODULE, text(other), LOAD_MODULE)
             router.need()
             # The interpreter calls find_spec with its import lock held. Others could not import meanwhile, and on
             # PyPy the broker thread would stop, where a collection may want the lock on any thread.

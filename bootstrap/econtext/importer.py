@@ -83,7 +83,7 @@ class Server(object):
                 frames = sys._current_frames()
                 readers = [frames.get(thread) for thread in (router.broker, router.attending)]
                 if all(frame.f_code.co_filename == SHOWN for frame in readers if frame):
-                    return finder.fetch(name, again)
+                    return finder.fetch(name, again, further(name))
                 let_others_import()
             raise ImportError('%s cannot be loaded: the finalizer of an object waits for this import' % name)
         finally:
@@ -311,6 +311,20 @@ class Entry(object):
 
     def iter_modules(self, prefix=''):
         return core.load('econtext.resources').iter_modules(self.server, self.path, prefix)
+
+
+def further(name):
+    """What the import of a dotted name that begins with `name` will ask for next, if frames of importlib tell."""
+    whole, frame = name, sys._getframe()
+    while frame and not frame.f_code.co_filename.startswith('<frozen importlib'):
+        frame = frame.f_back if frame.f_globals.get('__name__', '').startswith('econtext.') else None
+    while frame and frame.f_code.co_filename.startswith('<frozen importlib'):
+        wanted = frame.f_locals.get('name')
+        if isinstance(wanted, str) and wanted.startswith(whole + '.'):
+            whole = wanted
+        frame = frame.f_back
+    parts = whole[len(name) + 1:].split('.') if whole != name else []
+    return ['.'.join([name] + parts[:count + 1]) for count in range(len(parts))]
 
 
 def take_threading(threading):

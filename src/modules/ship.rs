@@ -107,10 +107,9 @@ impl<'a> Shipment<'a> {
         if name == IMPORTER {
             self.list_roots();
         }
-        self.promised.remove(name);
-        self.shipped.names.insert(name.to_owned());
         match self.finder.find(name).within(self.limit) {
             Found::Module(module) => {
+                self.shipped.names.insert(name.to_owned());
                 self.say_module(&module, "served");
                 self.modules.learn(name);
                 self.send_module(&module);
@@ -120,7 +119,6 @@ impl<'a> Shipment<'a> {
                 }
             }
             Found::Missing => {
-                self.shipped.names.remove(name);
                 self.absent(name);
             }
             Found::Refused(problem) => self.refuse(Level::Error, name, &problem),
@@ -254,7 +252,6 @@ impl<'a> Shipment<'a> {
 
     /// Answers a request for a data file or a directory of such.
     fn answer_data(&mut self, name: &str) {
-        self.shipped.names.insert(name.to_owned());
         if name == METADATA {
             self.push_metadata();
         }

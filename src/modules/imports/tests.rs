@@ -623,6 +623,6 @@ fn depth_and_length_cost_no_more_than_their_bytes() {
     }
     let flags: String = (0..20_000).map(|n| format!("a{n}=True\n")).collect();
     scan(format!("{flags}{}", "globals()\n".repeat(20_000)).as_bytes());
-    scan("(".repeat(8 << 20).as_bytes());
-    scan("if sys.platform == 'x': import a; b = c\n".repeat((8 << 20) / 40).as_bytes());
+    scan("(".repeat(1 << 20).as_bytes());
+    scan("if sys.platform == 'x': import a; b = c\n".repeat((1 << 20) / 40).as_bytes());
 }
