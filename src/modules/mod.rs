@@ -86,6 +86,12 @@ impl Modules {
     /// the path need not be there yet, it is looked at whenever a module is asked for. Compiled files
     /// are never served: one without its source is an `ImportError` that says so.
     ///
+    /// What a directory or a package had when a context first heard of it counts there. Python's
+    /// `importlib.invalidate_caches()` has it ask again what there is at the top level.
+    ///
+    /// Every source and data file under the path can be read by what runs remotely, hidden files aside:
+    /// see [`allow`](Modules::allow) and [`deny`](Modules::deny).
+    ///
     /// Of a zip file, entries are read that are stored or deflated; packages are looked for at its top
     /// level only.
     pub fn path(&self, path: impl Into<PathBuf>) -> &Self {

@@ -322,9 +322,17 @@ impl<'a> Shipment<'a> {
         let Ok(Some(Data::Listing { entries, .. })) = self.finder.data("", "") else { return };
         let mut budget = METADATA_BYTES;
         for entry in entries.iter().filter(|entry| entry.ends_with('/')) {
-            for file in ["METADATA", "entry_points.txt", "top_level.txt", "RECORD"] {
-                if budget > 0 {
-                    budget = budget.saturating_sub(self.push_data(&format!("/{entry}{file}")));
+            // A wheel's own list tells which of its files there are; of an egg the child has to be told.
+            let (files, is_egg) = match entry.ends_with(".egg-info/") {
+                true => (&EGG_FILES[..], true),
+                false => (&WHEEL_FILES[..], false),
+            };
+            for file in files {
+                let name = format!("/{entry}{file}");
+                let bytes = if budget > 0 { self.push_data(&name) } else { 0 };
+                budget = budget.saturating_sub(bytes);
+                if is_egg && bytes == 0 && budget > 0 && self.shipped.names.insert(name.clone()) {
+                    self.send(message::absent(&name));
                 }
             }
         }
@@ -385,6 +393,18 @@ fn split_offset(name: &str) -> (&str, u64) {
 const IMPORTER: &str = "econtext.importer";
 /// The directory of what is known of distributions.
 const METADATA: &str = "/";
+/// What is read of a distribution, as wheels and as eggs have it.
+const WHEEL_FILES: [&str; 4] = ["METADATA", "entry_points.txt", "top_level.txt", "RECORD"];
+const EGG_FILES: [&str; 8] = [
+    "METADATA",
+    "PKG-INFO",
+    "entry_points.txt",
+    "top_level.txt",
+    "requires.txt",
+    "RECORD",
+    "installed-files.txt",
+    "SOURCES.txt",
+];
 /// How much of it goes ahead of the answer.
 const METADATA_BYTES: usize = 256 << 10;
 /// How much of a data file goes in one message, which has to be smaller than the smallest limit, 1 MiB.
@@ -559,6 +579,11 @@ mod tests {
         let sent = stream.answer("/");
         assert_eq!(sent, ["/one-1.0.dist-info/METADATA", "/one-1.0.dist-info/RECORD", "/"]);
         assert_eq!(stream.answer("/one-1.0.dist-info/METADATA"), ["/one-1.0.dist-info/METADATA"]);
+        let mut stream = Stream::new();
+        stream.modules.data("", "two.egg-info/PKG-INFO", b"Name: two\n");
+        let sent = stream.answer("/");
+        assert_eq!(sent[..2], ["no /two.egg-info/METADATA", "/two.egg-info/PKG-INFO"]);
+        assert_eq!((sent.len(), &*sent[8]), (EGG_FILES.len() + 1, "/"));
     }
 
     #[test]
