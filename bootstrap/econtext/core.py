@@ -726,7 +726,8 @@ class Importer(object):
         self.modules, self.coming = {}, set()  # what was asked for or pushed, and names that surely will be pushed
         self.loaded = set()  # names of which the parent's modules were taken
         self.waiting = {}  # name: [lock, what came, whether anything came] of each thread that waits
-        self.lock, self.owner, self.busy, self.server, self.closed = _thread.allocate_lock(), None, set(), None, False
+        self.lock, self.once, self.busy = _thread.allocate_lock(), _thread.allocate_lock(), set()
+        self.owner, self.server, self.closed = None, None, False
 
     def on_module(self, src, auth, reply_to, data):
         name, children, path, compressed, related = decode(data)
@@ -746,10 +747,12 @@ class Importer(object):
         router.catch_up()  # children get this before what comes next
 
     def invalidate_caches(self):
-        """Forget what no parent had, what a parent refused, and directories."""
+        """Forget what no parent had, what a parent refused, and what is in directories."""
         for name, found in list(self.modules.items()):
             if not (name and found) or name[-1] == '/' or found[1][:1] == '<':
                 self.modules.pop(name, None)
+            elif found[0]:
+                self.modules[name] = (['*'],) + found[1:]
 
     def answer(self, name, *found):
         for waiter in self.waiting.pop(name, ()):
@@ -762,6 +765,17 @@ class Importer(object):
             for name in list(self.waiting):
                 self.answer(name, None, False)
 
+    def ask(self, *names):
+        """Have sent, without waiting for it, what is neither here nor on its way."""
+        for name in names:
+            if not (name in self.modules or name in self.coming or self.closed) and os.getpid() == router.stream.pid:
+                try:
+                    self.coming.add(name)
+                    router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
+                except BaseException:  # that of a signal's handler, say: others may wait for this already
+                    router.send(router.parent, GET_MODULE, text(name), LOAD_MODULE)
+                    raise
+
     def fetch(self, name, again=False, further=()):
         """What the parent has for `name`, asked for `again` or not; None if nothing. `further` names are asked for
         along with it, so that they come with it.
@@ -769,48 +783,51 @@ class Importer(object):
         What was announced is waited for. ImportError if the stream ends first.
         """
         me, stream, waiter = _thread.get_ident(), router.stream, [_thread.allocate_lock(), None, False]
-        ask, sent = None, text(name).encode('utf-8', 'replace')
-        if native(sent.decode('utf-8')) != name or len(sent) > NAME_BYTES:  # no answer would bear this name
+        sent = text(name).encode('utf-8', 'replace')
+        if native(sent.decode('utf-8')) != name or len(sent) > NAME_BYTES:  # undecodable, so that no answer would bear this name
             return None
-        copied = os.getpid() != stream.pid
-        if not copied and me in (self.owner, stream.owner, stream.leader, router.attending, router.broker):
+        if os.getpid() != stream.pid:  # locks may be held for ever
+            if name not in self.modules:
+                raise ImportError('%s cannot be loaded: this is a forked copy of the context' % name)
+            return self.modules[name]
+        if me in (self.owner, stream.owner, stream.leader, router.attending, router.broker):
             return self.modules.get(name)  # in a finalizer, or a signal's handler, for which the message would wait
-        if copied:  # where locks may be held for ever
-            waiter[1:] = self.modules.get(name), name in self.modules
-        else:
+        try:
             with self.lock:
                 self.owner = me
-                if name in self.modules and not again:
-                    waiter[1:] = self.modules[name], True
-                elif not self.closed:
-                    ask = name not in self.waiting and name not in self.coming
+                if again and not self.closed:
+                    self.modules.pop(name, None)
+                if name in self.modules:
+                    return self.modules[name]
+                if not self.closed:
                     waiter[0].acquire()
                     self.waiting.setdefault(name, []).append(waiter)
-                    further = ask and set(further).difference(self.modules, self.coming, self.waiting) or ()
-                    self.coming.update(further)
+        finally:
+            if self.owner == me:
                 self.owner = None
-        if ask is not None:
-            for other in [name] * ask + sorted(further):
-                router.send(router.parent, GET_MODULE, text(other), LOAD_MODULE)
-            router.need()
-            # The interpreter calls find_spec with its import lock held. Others could not import meanwhile, and on
-            # PyPy the broker thread would stop, where a collection may want the lock on any thread.
-            held = 0
-            try:
-                while release_import_lock:
-                    release_import_lock()
-                    held += 1
-            except RuntimeError:
-                pass
-            try:
-                waiter[0].acquire()
-            finally:
-                for _ in range(held):
-                    acquire_import_lock()
+        self.ask(name, *further)
+        router.need()
+        self.wait(waiter[0])
         if not waiter[2]:
-            reason = 'this is a forked copy of the context' if copied else router.reason
-            raise ImportError('%s cannot be loaded: %s' % (name, reason))
+            raise ImportError('%s cannot be loaded: %s' % (name, router.reason))
         return waiter[1]
+
+    def wait(self, lock):
+        """Wait for a lock without the interpreter's import lock, which it holds when it calls find_spec. Others could
+        not import meanwhile, and on PyPy the broker thread would stop, where a collection may want it on any thread.
+        """
+        held = 0
+        try:
+            while release_import_lock:
+                release_import_lock()
+                held += 1
+        except RuntimeError:
+            pass
+        try:
+            lock.acquire()
+        finally:
+            for _ in range(held):
+                acquire_import_lock()
 
     def refused(self, name):
         """Whether it is known without asking that no parent has `name`."""
@@ -824,7 +841,7 @@ class Importer(object):
         if not package or parent == 'econtext':
             # The C half of a local module is local, too.
             half = top[:1] == '_' and top not in served and top[1:] in sys.modules and top[1:] not in self.loaded
-            return name not in HOOKED and (half or top in NEVER)
+            return name not in HOOKED and (half or top in NEVER and top not in served)
         if parent in self.loaded and self.modules.get(parent):
             return not set(self.modules[parent][0] or ()).intersection((child, '*'))
         # A package with a file of its own is local and whole; one without is a namespace, open to all.
@@ -883,7 +900,9 @@ class Importer(object):
         if not self.server:
             self.busy.add(me)
             try:
-                self.server = load('econtext.importer').Server(self)
+                kind = load('econtext.importer').Server
+                with self.once:
+                    self.server = self.server or kind(self)
             finally:
                 self.busy.discard(me)
 

@@ -4,14 +4,9 @@
 and load_module of Python 2.7, find_spec and exec_module of 3.
 """
 from __future__ import absolute_import
-import gc, posixpath, sys, time, zlib
+import os, posixpath, sys, zlib
 from econtext import core
-try:
-    import _imp as imp
-except ImportError:  # 2.7
-    import imp
 
-SHOWN = core.main.__code__.co_filename
 ENTRY = 'econtext:'  # begins the one entry of the `__path__` of a served package
 Spec = type(getattr(sys, '__spec__', None))
 if Spec is not type(None):
@@ -24,7 +19,6 @@ class Server(object):
 
     def __init__(self, finder):
         self.finder, self.lent = finder, {}
-        self.waits, self.collects = [], False  # names that are waited for, and whether there are collections else
         self.paths, self.packages = {}, {}  # name of the module of a file; of the package of a directory
         self.hooks = {'logging': take_logging, 'linecache': self.take_linecache, 'threading': take_threading}
         core.HOOKED.update(self.hooks)
@@ -57,40 +51,14 @@ class Server(object):
     def refused(self, name):
         """As the finder's, once it knows again what is served at the top level: its caches may have been dropped."""
         if '' not in self.finder.modules and name.partition('.')[0] not in ('econtext', '__main__'):
-            self.fetch('')
+            self.finder.fetch('')
         return self.finder.refused(name)
 
     def find(self, name):
         """What is found again after it was executed has failed then, or is reloaded: its source may be another."""
         known = self.finder.modules.get(name)
-        return self.fetch(name, known and name in self.finder.loaded and known[1][:1] != '<')
-
-    def fetch(self, name, again=False):
-        """As the finder's, for who holds the lock of an import.
-
-        The threads that read messages must not come to wait for that lock. They import nothing, but a collection may
-        begin on them, and run a finalizer that does. So none begins meanwhile, and one that runs is let through.
-        """
-        finder, router, waits = self.finder, core.router, self.waits
-        if name in finder.modules and not again or core._thread.get_ident() in (router.broker, router.attending):
-            return finder.fetch(name, again)
-        waits.append(name)
-        if gc.isenabled():
-            gc.disable()
-            self.collects = True
-        try:
-            for attempt in range(5000):
-                frames = sys._current_frames()
-                readers = [frames.get(thread) for thread in (router.broker, router.attending)]
-                if all(frame.f_code.co_filename == SHOWN for frame in readers if frame):
-                    return finder.fetch(name, again, further(name))
-                let_others_import()
-            raise ImportError('%s cannot be loaded: the finalizer of an object waits for this import' % name)
-        finally:
-            waits.remove(name)
-            if self.collects and not waits:
-                self.collects = False
-                gc.enable()
+        again = known and name in self.finder.loaded and known[1][:1] != '<'
+        return self.finder.fetch(name, again, () if known else further(name))
 
     def take(self, name, found):
         """Note the directory of a package; returns its `__path__`."""
@@ -133,6 +101,7 @@ class Server(object):
                 return self
 
     def is_local(self, name, path):
+        import imp
         try:
             found = imp.find_module(name.rpartition('.')[2], path)[0]
             if found:
@@ -180,7 +149,8 @@ class Server(object):
     # The entries of a `__path__`.
 
     def path_hook(self, path):
-        if path[:9] != ENTRY:
+        """A directory of ours is one that says so, or that is made from a `__file__` and is not there."""
+        if path[:9] != ENTRY and (not self.locate(path)[0] or os.path.isdir(path)):
             raise ImportError('not a directory that a parent serves: %s' % path)
         return Entry(self, path)
 
@@ -194,17 +164,6 @@ class Server(object):
             rest.insert(0, parts.pop())
         return None, ''
 
-    def ask(self, *names):
-        """Have what is going to be fetched sent, without waiting for it."""
-        finder = self.finder
-        for name in names:
-            if not (finder.closed or name in finder.modules or name in finder.coming or name in finder.waiting):
-                finder.coming.add(name)
-                try:
-                    core.router.send(core.router.parent, core.GET_MODULE, core.text(name), core.LOAD_MODULE)
-                except core.StreamError:  # a forked copy
-                    pass
-
     def get_data(self, path):
         package, rest = self.locate(path)
         if path in self.paths:
@@ -217,7 +176,7 @@ class Server(object):
         return core.load('econtext.resources').Reader(self, name)
 
     def find_distributions(self, *context):
-        self.ask('econtext.metadata', 'econtext.resources', '/')
+        self.finder.ask('econtext.metadata', 'econtext.resources', '/')
         return core.load('econtext.metadata').find_distributions(self, *context)
 
     # What debuggers and tracebacks ask a loader for.
@@ -267,20 +226,6 @@ class Server(object):
             linecache.cache[filename] = len(source), None, source.splitlines(True), filename
             return linecache.cache[filename][2]
         linecache.updatecache = updatecache
-
-
-def let_others_import():
-    """Sleep for a millisecond without the import lock."""
-    held = 0
-    try:
-        while True:
-            imp.release_lock()
-            held += 1
-    except RuntimeError:
-        pass
-    time.sleep(.001)
-    for _ in range(held):
-        imp.acquire_lock()
 
 
 class Entry(object):

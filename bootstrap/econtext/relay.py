@@ -63,7 +63,7 @@ def refusal(name, reason):
 def ask():
     """Ask the parent for what is to be asked, as much as may be at once."""
     while backlog and len(asked) - len(backlog) < UPWARD:
-        router.send(router.parent, GET_MODULE, text(backlog.popleft()), LOAD_MODULE)
+        importer.ask(backlog.popleft())
 
 
 class Wish(list):
@@ -93,6 +93,9 @@ class Relay(object):
     def close(self):
         """The child has gone."""
         self.send = None
+        with importer.lock:  # the wish to hear of the roots never ends by itself
+            wishes = importer.waiting.get('', ())
+            wishes[:] = [wish for wish in wishes if getattr(wish, 'relay', None) is not self]
 
     def serve(self, data):
         """Answer the child's GET_MODULE, whose pickle is `data`."""
@@ -132,8 +135,9 @@ class Relay(object):
 
     def wait(self, name):
         with importer.lock:
-            closed, coming = importer.closed, name in importer.waiting or name in importer.coming
+            closed, coming = importer.closed, name in asked or name in importer.coming
             if not closed:
+                importer.modules.pop(name, None)  # it is asked for again
                 self.pending.add(name)
                 self.wish(name)
         if closed:
@@ -156,6 +160,8 @@ class Relay(object):
                 backlog.remove(name)
             ask()
         self.pending.discard(name)
+        if is_file(name, found):
+            importer.modules.pop(name, None)
         if not self.send:
             return
         if not name:
@@ -164,8 +170,6 @@ class Relay(object):
                 self.greet()
         elif came:
             self.push(self.put(name, found))
-            if is_file(name, found):
-                importer.modules.pop(name, None)
         else:
             self.tell(name, refusal(name, router.reason))
 

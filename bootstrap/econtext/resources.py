@@ -58,7 +58,7 @@ class File(io.RawIOBase):
     def load(self, number):
         """Have this piece here, and the next ones on their way if the last one was before it."""
         ahead = self.pieces[number:number + AHEAD + 1] if number == self.number + 1 else ()
-        core.importer.server.ask(*[name for name in ahead if name not in self.asked])
+        core.importer.ask(*[name for name in ahead if name not in self.asked])
         self.asked.update(ahead)
         name, self.piece, self.number = self.pieces[number], b'', number
         self.asked.discard(name)
