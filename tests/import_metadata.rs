@@ -119,3 +119,64 @@ def check(path):
         });
     });
 }
+
+#[test]
+fn what_is_installed_is_found_without_a_stream() {
+    const CODE: &str = r#"
+import atexit, os, sys
+from importlib import metadata
+
+def installed():
+    try:
+        assert metadata.version('installed') == '1.0'
+        assert 'installed' in [dist.metadata['Name'] for dist in metadata.distributions()]
+        try:
+            metadata.version('absent')
+        except metadata.PackageNotFoundError:
+            return 'found'
+    except BaseException as error:
+        return repr(error)
+
+def copied():
+    ends = os.pipe()
+    if not os.fork():
+        os.write(ends[1], installed().encode())
+        os._exit(0)
+    os.close(ends[1])
+    with open(ends[0]) as file:
+        said = file.read()
+    os.wait()
+    return said
+
+def check(path, first):
+    sys.path.append(path)
+    if first == 'asked':
+        assert metadata.version('some.thing') == '2.5'
+    said = copied()
+    atexit.register(lambda: sys.stdout.write('at exit: %s\n' % installed()))
+    return said
+"#;
+    isolated(|| {
+        let (dir, local) = (TempDir::new(), TempDir::new());
+        thing(&dir);
+        let metadata = "Metadata-Version: 2.1\nName: installed\nVersion: 1.0\n";
+        local.file("installed-1.0.dist-info/METADATA", metadata);
+        for_each_python(|python| {
+            if python.version < (3, 8) {
+                return;
+            }
+            for first in ["asked", "not asked"] {
+                let run = Run::start(python, |modules| {
+                    modules.path(dir.path()).source("app", CODE);
+                });
+                let path = local.path().to_str().unwrap();
+                assert_eq!(run.text("app:check", (path, first)), "found", "{first}");
+                run.context.shutdown().unwrap();
+                let said = run.log.wait_for("what is found at exit", |record| {
+                    record.message.starts_with("at exit: ")
+                });
+                assert_eq!(said.message, "at exit: found", "{first}");
+            }
+        });
+    });
+}

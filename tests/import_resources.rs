@@ -132,6 +132,14 @@ def legacy():
     else:
         raise AssertionError
 
+def fails(kind, function, *args):
+    try:
+        function(*args)
+    except kind as error:
+        assert error.filename and error.strerror, error
+    else:
+        raise AssertionError((kind, function, args))
+
 def files():
     from importlib import resources
     root = resources.files('pkg')
@@ -149,25 +157,35 @@ def files():
         assert file.read() == 'na\xc3\xafve\n'
     assert (root / 'text' / 'caf\xe9.txt').read_text(encoding='utf-8') == 'na\xefve\n'
     assert (root / 'text').is_dir() and (root / 'text/deep').is_dir() and (root / 'sub').is_dir()
-    for absent in 'absent', 'absent/below', 'data.bin/below', '.hidden', '../beside.txt', 'text/absent':
-        assert not (root / absent).is_file() and not (root / absent).is_dir(), absent
-        try:
-            (root / absent).read_bytes()
-        except FileNotFoundError:
-            continue
-        raise AssertionError(absent)
+    for absent in 'absent', 'absent/below', '.hidden', '../beside.txt', '../../x', 'text/absent', 'text/../absent':
+        assert not (root / absent).exists() and not (root / absent).is_file() and not (root / absent).is_dir(), absent
+        fails(FileNotFoundError, (root / absent).read_bytes)
+        fails(FileNotFoundError, (root / absent).open, 'rb')
+        fails(FileNotFoundError, lambda: list((root / absent).iterdir()))
+    for below in 'data.bin/below', 'data.bin/further/below', 'text/deep/er/a.txt/x':
+        assert not (root / below).exists()
+        fails(NotADirectoryError, (root / below).read_bytes)
+        fails(NotADirectoryError, (root / below).open)
+        fails(NotADirectoryError, lambda: list((root / below).iterdir()))
+    for directory in root, root / 'text', root / 'sub', root / 'text/deep', resources.files('space'):
+        fails(IsADirectoryError, directory.read_bytes)
+        fails(IsADirectoryError, directory.read_text)
+        fails(IsADirectoryError, directory.open)
+    fails(NotADirectoryError, lambda: list((root / 'data.bin').iterdir()))
+    inner = resources.files('pkg.sub')
+    for path in inner / '..' / 'data.bin', inner.joinpath('../data.bin'), root / 'text/../sub/../data.bin':
+        assert path.is_file() and path.name == 'data.bin' and path.read_bytes() == BINARY
+    assert inner.joinpath('..').is_dir() and sorted(inner.joinpath('..').iterdir(), key=str)
+    accented = root / 'text' / 'caf\xe9.txt'
+    with accented.open('r', -1, 'latin-1', 'strict', '') as file:
+        assert file.read() == 'na\xc3\xafve\n'
+    assert accented.read_text('ascii', 'replace') == 'na\ufffd\ufffdve\n'
     for mode in 'w', 'wb', 'a', 'r+':
         try:
             deep.open(mode)
         except ValueError:
             continue
         raise AssertionError(mode)
-    try:
-        list((root / 'data.bin').iterdir())
-    except OSError:
-        pass
-    else:
-        raise AssertionError
     try:
         from importlib.resources.abc import Traversable
     except ImportError:
@@ -326,6 +344,32 @@ def check(path):
             let path = dir.path().to_str().unwrap();
             let reason = run.text("app:check", (path,));
             assert_eq!(reason, format!("{path}/pkg/large: 5368709120 bytes, more than 4294967296"));
+        });
+    });
+}
+
+#[test]
+fn a_file_that_is_not_there_leaves_nothing_on_stderr() {
+    const CODE: &str = r#"
+import errno, gc, pkgutil, pkg
+
+def check():
+    try:
+        pkgutil.get_data('pkg', 'absent')
+    except IOError as error:
+        assert error.errno == errno.ENOENT, error
+    gc.collect()
+    return 'fine'
+"#;
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("pkg.__init__", "").source("app", CODE);
+            });
+            assert_eq!(run.text("app:check", ()), "fine");
+            assert_eq!(run.requests(), ["-pkg/absent"]); // waits until stderr is here
+            let said = run.messages("stderr");
+            assert_eq!(said.len(), 1, "{said:?}");
         });
     });
 }

@@ -132,3 +132,40 @@ fn data_files_come_from_every_kind_of_source() {
         });
     });
 }
+
+#[test]
+fn a_line_of_source_is_what_the_compiler_takes_for_one() {
+    const CODE: &str = r#"
+import inspect, linecache, traceback, ends
+
+def check():
+    assert inspect.getsource(ends.f) == 'def f():\n    return 1 // 0\n', inspect.getsource(ends.f)
+    assert inspect.getsource(ends.g) == 'def g(): return 2 // 0\n', inspect.getsource(ends.g)
+    for function in ends.f, ends.g:
+        try:
+            function()
+        except ZeroDivisionError:
+            assert '// 0' in traceback.format_exc().split('in %s' % function.__name__)[1], traceback.format_exc()
+    assert linecache.getline(ends.__file__, 2) == '\x0c\n'
+    try:
+        import wrong
+    except SyntaxError as error:
+        assert error.lineno == 4 and error.text.strip() == 'def def', (error.lineno, error.text)
+        return 'fine'
+"#;
+    isolated(|| {
+        let dir = TempDir::new();
+        let above = "# coding: utf-8\n\x0c\nA = u'a\u{85}\u{2028}\u{1d}\x0bb'\r\n";
+        dir.file(
+            "ends.py",
+            format!("{above}def f():\n    return 1 // 0\r\ndef g(): return 2 // 0"),
+        );
+        dir.file("wrong.py", format!("{above}def def\n\nB = 1\n"));
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path()).source("app", CODE);
+            });
+            assert_eq!(run.text("app:check", ()), "fine");
+        });
+    });
+}

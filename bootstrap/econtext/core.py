@@ -888,12 +888,13 @@ class Importer(object):
         return spec
 
     def find_distributions(self, *context):
-        """What importlib.metadata asks for."""
+        """What importlib.metadata asks for. What is installed is found without a stream, too: none is left, say."""
         try:
             self.start()
-        except ImportError:  # the stream has ended
-            return iter(())
-        return self.server.find_distributions(*context)
+            for found in self.server.find_distributions(*context):
+                yield found
+        except (ImportError, EnvironmentError, StreamError):
+            pass
 
     def start(self):
         me = _thread.get_ident()

@@ -199,7 +199,7 @@ class Server(object):
             return compile(source, path, 'exec', 0, 1)
         except SyntaxError as error:
             # The compiler may have looked for the line in a file of this name, or not at all.
-            lines = self.get_source(name).splitlines(True)
+            lines = self.get_lines(name)
             if error.lineno and error.lineno <= len(lines):
                 error.text = lines[error.lineno - 1]
             raise
@@ -211,9 +211,14 @@ class Server(object):
     def get_source(self, name):
         source = self.get_bytes(name)
         if str is bytes:
-            return source.replace(b'\r\n', b'\n')
+            return source.replace('\r\n', '\n').replace('\r', '\n')
         from importlib.util import decode_source
         return decode_source(source)
+
+    def get_lines(self, name):
+        """Its lines as the compiler counts them: what else may separate lines of text, a form feed say, is within."""
+        source = self.get_source(name)
+        return [line + '\n' for line in (source[:-1] if source[-1:] == '\n' else source).split('\n')]
 
     def take_linecache(self, linecache):
         """Show served source rather than a file that happens to have its name."""
@@ -222,9 +227,9 @@ class Server(object):
         def updatecache(filename, module_globals=None):
             if filename not in self.paths:
                 return update(filename, module_globals)
-            source = self.get_source(self.paths[filename])
-            linecache.cache[filename] = len(source), None, source.splitlines(True), filename
-            return linecache.cache[filename][2]
+            lines = self.get_lines(self.paths[filename])
+            linecache.cache[filename] = sum(map(len, lines)), None, lines, filename
+            return lines
         linecache.updatecache = updatecache
 
 

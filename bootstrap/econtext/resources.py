@@ -43,7 +43,11 @@ def entries(package, where):
 class File(io.RawIOBase):
     """A file that is read piece by piece, while the next ones come."""
 
+    asked = ()  # nothing, for close(), if there is no such file
+
     def __init__(self, name, path):
+        if name[-1] == '/':
+            raise IOError(21, 'Is a directory', path)
         found = fetch(name, path)
         core.importer.modules.pop(name, None)
         self.name, self.pieces, self.asked = path, [name] + found[3], set()
@@ -167,14 +171,22 @@ class Path(object):
         return hash(str(self))
 
     def joinpath(self, *names):
-        parts = [part for name in (self.where,) + names for part in str(name).split('/') if part not in ('', '.')]
-        return Path(self.package, '/'.join(parts))
+        package, parts = self.package, []
+        for part in '/'.join((self.where,) + tuple(map(str, names))).split('/'):
+            if part == '..' and parts and parts[-1] != '..':
+                parts.pop()
+            elif part == '..' and not parts and '.' in package:
+                package = package.rpartition('.')[0]
+            elif part not in ('', '.'):
+                parts.append(part)
+        return Path(package, '/'.join(parts))
 
     def __truediv__(self, name):
         return self.joinpath(name)
 
     def iterdir(self):
-        return (self.joinpath(entry.partition('/')[0]) for entry in listing(self.package, self.where))
+        found = self.attempt(listing, self, self.package, self.where)
+        return (self.joinpath(entry.partition('/')[0]) for entry in found)
 
     def kind(self):
         """A slash for a directory, '' for a file, None for what does not exist."""
@@ -194,17 +206,32 @@ class Path(object):
     def exists(self):
         return self.kind() is not None
 
-    def open(self, mode='r', *args, **kwargs):
+    def attempt(self, function, above, *args):
+        """Call `function(*args)`. Where it finds nothing, say why: this is a directory, or `above` lies in a file."""
+        try:
+            return function(*args)
+        except IOError as error:
+            if error.errno != 2:
+                raise
+        reason = (21, 'Is a directory') if self.is_dir() else (2, 'No such file or directory')
+        while above.where and reason[0] == 2:
+            reason, above = (20, 'Not a directory') if above.is_file() else reason, above.parent
+        raise IOError(*reason + (str(self),))
+
+    def read(self, function):
+        return self.attempt(function, self.parent, '%s/%s' % (self.package, self.where), str(self))
+
+    def open(self, mode='r', buffering=-1, encoding=None, errors=None, newline=None):
         if mode not in ('r', 'rb', 'rt', 'br', 'tr'):
             raise ValueError('what a parent serves can only be read, not opened with %r' % mode)
-        file = open_file('%s/%s' % (self.package, self.where), str(self))
-        return file if 'b' in mode else io.TextIOWrapper(file, *args, **kwargs)
+        file = self.read(open_file)
+        return file if 'b' in mode else io.TextIOWrapper(file, encoding, errors, newline)
 
     def read_bytes(self):
-        return read('%s/%s' % (self.package, self.where), str(self))
+        return self.read(read)
 
     def read_text(self, encoding=None, errors=None):
-        with self.open('r', encoding, errors) as file:
+        with self.open('r', -1, encoding, errors) as file:
             return file.read()
 
 
