@@ -70,6 +70,49 @@ fn a_package_may_have_parts_in_every_kind_of_source() {
 }
 
 #[test]
+fn a_package_that_extends_its_path_has_parts_in_two_wheels() {
+    const EXTENDS: &str =
+        "from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n";
+    const EITHER: &str = "try:\n    __import__('pkg_resources').declare_namespace(__name__)\n\
+         except ImportError:\n    __path__ = __import__('pkgutil').extend_path(__path__, __name__)\n";
+    isolated(|| {
+        let (one, two, packed) = (TempDir::new(), TempDir::new(), TempDir::new());
+        for dir in [&one, &two] {
+            dir.file("backparts/__init__.py", EXTENDS);
+            dir.file("backparts/deep/__init__.py", EITHER);
+        }
+        one.file("backparts/one.py", "NAME = 'one'\n");
+        one.file("backparts/deep/lower.py", "NAME = 'lower'\n");
+        two.file("backparts/two/__init__.py", "from backparts.one import NAME\nNAME += ' two'\n");
+        two.file("backparts/two/x.txt", "x");
+        two.file("backparts/deep/upper.py", "from . import lower\nNAME = lower.NAME + ' upper'\n");
+        const PROGRAM: &str = "
+def names():
+    import backparts.two, backparts.deep.upper
+    return backparts.two.NAME + ' ' + backparts.deep.upper.NAME
+def listed():
+    import pkgutil, backparts.deep
+    names = [entry[1] for package in (backparts, backparts.deep) for entry in pkgutil.iter_modules(package.__path__)]
+    return ' '.join(names + [pkgutil.get_data('backparts.two', 'x.txt').decode()])
+def lacks():
+    import backparts.nothing
+";
+        for_each_kind_of_python(|python| {
+            let wheels = [(&one, "one"), (&two, "two")].map(|(dir, name)| {
+                pack(python, dir, &packed, &format!("{name}-{}.whl", python.name))
+            });
+            let run = Run::start(python, |modules| {
+                modules.path(&wheels[0]).path(&wheels[1]).source("uses", PROGRAM);
+            });
+            assert_eq!(run.text("uses:names", ()), "one two lower upper");
+            assert_eq!(run.text("uses:listed", ()), "deep one two lower upper x");
+            let error = run.context.call::<()>("uses:lacks", ()).unwrap_err().to_string();
+            assert!(error.contains("No module named") && error.contains("nothing"), "{error}");
+        });
+    });
+}
+
+#[test]
 fn a_package_falls_back_where_its_compiled_half_is_refused() {
     isolated(|| {
         let dir = TempDir::new();

@@ -14,13 +14,13 @@ use crate::built;
 /// One search over one state of the sources, for as many names as are wanted of it.
 pub(crate) struct Finder<'a> {
     pub(super) sources: Arc<Sources>,
-    search: Search,
+    search: Search<'a>,
     store: &'a Store,
 }
 
 impl<'a> Finder<'a> {
     pub(super) fn new(sources: Arc<Sources>, store: &'a Store) -> Finder<'a> {
-        let search = sources.roots.clone().search();
+        let search = sources.roots.clone().search(store);
         Finder { sources, search, store }
     }
 
@@ -51,7 +51,8 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Whether something of this name is there, be it refused. Reads no source.
+    /// Whether something of this name is there, be it refused. Reads no source but those of packages
+    /// that several roots have.
     pub(crate) fn has(&mut self, name: &str) -> bool {
         if name == MAIN {
             return self.sources.script.is_some();
@@ -62,7 +63,8 @@ impl<'a> Finder<'a> {
         self.sources.policy.permits(name) && !matches!(self.search.locate(name), Ok(None))
     }
 
-    /// Whether it is there and cannot be served, and so has nothing in it. Reads no source.
+    /// Whether it is there and cannot be served, and so has nothing in it. Reads
+    /// what [`has`](Finder::has) does.
     pub(crate) fn is_refused(&mut self, name: &str) -> bool {
         !is_own(name) && is_module_name(name) && self.search.locate(name).is_err()
     }

@@ -18,6 +18,8 @@ pub(crate) struct Imports {
     /// Each stands behind its parent.
     guards: Vec<Guard>,
     exports: Vec<String>,
+    /// Whether a name of [`EXTENDING`] is there.
+    extends: bool,
     /// Whether `from __future__ import absolute_import` is there.
     absolute: bool,
 }
@@ -133,7 +135,16 @@ impl Imports {
     pub(crate) fn exports(&self) -> &[String] {
         &self.exports
     }
+
+    /// Whether the package whose source this is has modules in all directories that bear its name, not only in
+    /// its own.
+    pub(crate) fn extends(&self) -> bool {
+        self.extends
+    }
 }
+
+/// The functions that put such directories into the `__path__` of a package: of `pkgutil`, of `pkg_resources`.
+const EXTENDING: [&[u8]; 2] = [b"extend_path", b"declare_namespace"];
 
 /// The package that a module is in, if it is in one.
 fn parent(module: &str) -> Option<&str> {

@@ -82,7 +82,8 @@ impl Modules {
     /// an entry of `sys.path`.
     ///
     /// A package needs no `__init__.py`: directories without one merge with those of the same name
-    /// in other registered places. A relative path counts from the current directory of now. What is at
+    /// in other registered places. So do those whose `__init__.py` calls `pkgutil.extend_path` or
+    /// `pkg_resources.declare_namespace`, as on `sys.path`. A relative path counts from the current directory of now. What is at
     /// the path need not be there yet, it is looked at whenever a module is asked for. Compiled files
     /// are never served: one without its source is an `ImportError` that says so.
     ///
@@ -115,8 +116,8 @@ impl Modules {
     /// Serves what a closure makes: it is given a dotted name and returns the module's source, or `None`.
     ///
     /// It is asked for top-level names; for what is in the packages that it made; and for what is in
-    /// packages without an `__init__.py`, of which it may have a part. Since it cannot list what it has,
-    /// a child has to ask for each name that it does not find elsewhere.
+    /// packages of which several places may have a part, as it may. Since it cannot list what it has, a
+    /// child has to ask for each name that it does not find elsewhere.
     ///
     /// It runs on the thread that makes a call or on one of the router's own, so it should be quick and
     /// must not wait for any context; and it may be asked for a name again. If it panics, the import fails with what it said.

@@ -1,8 +1,8 @@
 //! Which file, directory or source of the program a dotted name stands for.
 //!
 //! Invariant: the rules are those of Python's own finder. A top-level name is looked for in all roots;
-//! a submodule in its package's directory, or, where no directory has an `__init__.py`, in all that
-//! bear the package's name. Within one directory a package precedes a module. What the program gives
+//! a submodule in its package's directory, or, where no directory has an `__init__.py` or that calls
+//! `pkgutil.extend_path`, in all that bear the package's name. Within one directory a package precedes a module. What the program gives
 //! one by one (`embedded`) adds to that: it is found by its whole name, whatever the package before it is.
 //! One search sees one state of each directory: what it has looked up it does not look at again.
 
@@ -17,7 +17,7 @@ use super::content::{Content, Held};
 use super::data::{self, Data, Entries};
 use super::embedded::Embedded;
 use super::folder::{self, Folder};
-use super::store::Stamp;
+use super::store::{Stamp, Store};
 
 /// Where modules come from, first come, first found.
 #[derive(Clone, Default)]
@@ -84,8 +84,8 @@ impl Roots {
         self.count
     }
 
-    pub(super) fn search(self: Arc<Self>) -> Search {
-        Search { roots: self, top: None, places: HashMap::new() }
+    pub(super) fn search(self: Arc<Self>, store: &Store) -> Search<'_> {
+        Search { roots: self, store, top: None, places: HashMap::new() }
     }
 }
 
@@ -134,7 +134,7 @@ impl Packed {
 /// What a name stands for.
 pub(super) enum Place {
     Module(Content),
-    /// A package with an `__init__.py`, and where its modules are.
+    /// A package with an `__init__.py`, and where its modules are, its own directory first.
     Package(Content, Parts),
     /// A package without, and where its modules may be; nowhere else than among the embedded sources,
     /// perhaps.
@@ -172,8 +172,9 @@ impl Place {
 }
 
 /// A search for any number of names.
-pub(super) struct Search {
+pub(super) struct Search<'a> {
     roots: Arc<Roots>,
+    store: &'a Store,
     top: Option<Parts>,
     places: HashMap<String, Located>,
 }
@@ -181,7 +182,7 @@ pub(super) struct Search {
 /// Where a module is, or why that cannot be told.
 type Located = Result<Option<Arc<Place>>, String>;
 
-impl Search {
+impl Search<'_> {
     /// Where the module `name` is. `name` is one that Python could import.
     pub(super) fn locate(&mut self, name: &str) -> Located {
         let mut parts = None;
@@ -210,50 +211,79 @@ impl Search {
     /// Looks for `name`, whose last part is `stem`, among the embedded sources and in `parts`.
     fn locate_in(&self, parts: &Parts, name: &str, stem: &str) -> Located {
         let embedded = self.roots.embedded.source(name);
-        let as_place = |content| match self.roots.embedded.is_package(name) {
-            true => Place::Package(content, Arc::default()),
-            false => Place::Module(content),
-        };
-        let mut namespace = Vec::new();
-        for (order, part) in parts.iter() {
-            if let Some((_, content)) = embedded.as_ref().filter(|(first, _)| first < order) {
-                return Ok(Some(Arc::new(as_place(content.clone()))));
+        // What may have a part of a package of this name.
+        let mut seen = Vec::new();
+        let mut found = None;
+        let mut rest = &parts[..];
+        while let [(order, part), behind @ ..] = rest {
+            if embedded.as_ref().is_some_and(|(first, _)| first < order) {
+                break;
             }
-            let alone = |part| Arc::from([(*order, part)]);
+            rest = behind;
+            let own = |part| Some((*order, part));
             match part {
                 Part::Broken(reason) => return Err(reason.clone()),
                 Part::Closure(closure) => {
                     if let Some(made) = closure::ask(&**closure, name)? {
                         let is_package = made.package;
                         let content = made.content();
-                        return Ok(Some(Arc::new(match is_package {
-                            true => Place::Package(content, alone(part.clone())),
-                            false => Place::Module(content),
-                        })));
+                        if !is_package {
+                            return Ok(Some(Place::Module(content).into()));
+                        }
+                        found = Some((content, own(part.clone())));
+                        break;
                     }
+                    // It cannot say that it has a part.
+                    seen.push((*order, part.clone()));
                 }
                 Part::Folder(folder) => match look(folder, stem)? {
                     Some(Look::Module(content)) => return Ok(Some(Place::Module(content).into())),
                     Some(Look::Package(content, folder)) => {
-                        let parts = alone(Part::Folder(folder));
-                        return Ok(Some(Place::Package(content, parts).into()));
+                        found = Some((content, own(Part::Folder(folder))));
+                        break;
                     }
-                    Some(Look::Folder(folder)) => namespace.push((*order, Part::Folder(folder))),
+                    Some(Look::Folder(folder)) => seen.push((*order, Part::Folder(folder))),
                     None => {}
                 },
             }
         }
-        if let Some((_, content)) = embedded {
-            return Ok(Some(Arc::new(as_place(content))));
+        let is_package = self.roots.embedded.is_package(name);
+        let place = match (found, embedded) {
+            (Some((content, own)), _) => self.package(content, own, seen, rest, stem),
+            (None, Some((_, content))) if is_package => {
+                self.package(content, None, seen, rest, stem)
+            }
+            (None, Some((_, content))) => Place::Module(content),
+            (None, None) => {
+                let is_there = seen.iter().any(|(_, part)| matches!(part, Part::Folder(_)));
+                if !is_there && !is_package {
+                    return Ok(None);
+                }
+                Place::Namespace(seen.into())
+            }
+        };
+        Ok(Some(place.into()))
+    }
+
+    /// The package of this source, whose own part is `own`. If the source asks for that, its modules are in
+    /// what other roots have of it, too: in what was `seen` before it, and in what is in `rest`.
+    fn package(
+        &self,
+        content: Content,
+        own: Option<(usize, Part)>,
+        mut seen: Vec<(usize, Part)>,
+        rest: &[(usize, Part)],
+        stem: &str,
+    ) -> Place {
+        for (order, part) in rest {
+            seen.extend(portion(part, stem).map(|part| (*order, part)));
         }
-        if namespace.is_empty() && !self.roots.embedded.is_package(name) {
-            return Ok(None);
+        // Few packages are in more than one root, and of others the source need not be read.
+        let extends = || content.served(self.store).is_ok_and(|served| served.imports.extends());
+        if !seen.is_empty() && !extends() {
+            seen.clear();
         }
-        // A closure cannot say that it has a part of such a package, so it may have one.
-        let closures = parts.iter().filter(|(_, part)| matches!(part, Part::Closure(_)));
-        namespace.extend(closures.cloned());
-        namespace.sort_by_key(|(order, _)| *order);
-        Ok(Some(Arc::new(Place::Namespace(namespace.into()))))
+        Place::Package(content, own.into_iter().chain(seen).collect())
     }
 
     /// The short names of what is in the package `name` at `place`, sorted, with a `*` if there may be
@@ -360,6 +390,16 @@ impl Search {
     fn top(&mut self) -> Parts {
         let parts = || self.roots.roots.iter().map(|(order, root)| (*order, root.part())).collect();
         self.top.get_or_insert_with(parts).clone()
+    }
+}
+
+/// What `part` has of the package `stem`, or may have.
+fn portion(part: &Part, stem: &str) -> Option<Part> {
+    let Part::Folder(folder) = part else { return Some(part.clone()) };
+    match look(folder, stem) {
+        Ok(Some(Look::Package(_, inner) | Look::Folder(inner))) => Some(Part::Folder(inner)),
+        Ok(_) => None,
+        Err(reason) => Some(Part::Broken(reason)),
     }
 }
 

@@ -5,7 +5,7 @@
 //! Not here: what a condition says (`condition`), which modules these are (`super`).
 
 use super::condition::{Condition, LASTING, Meaning, Names, Operand, Reader, fact, outer};
-use super::{Base, Guard, Import, Imports};
+use super::{Base, EXTENDING, Guard, Import, Imports};
 use crate::modules::lexer::{Kind, Lexer, Token};
 
 pub(super) struct Scanner<'a> {
@@ -255,6 +255,7 @@ impl<'a> Scanner<'a> {
         }
         while let Some(name) = words.get(at).filter(|word| word.kind == Kind::Name) {
             let name = name.text(self.source);
+            self.found.extends |= EXTENDING.contains(&name);
             let mut bound = name;
             at += 1;
             if let (b"as", Some(other)) = (self.word(words, at), words.get(at + 1)) {
@@ -329,6 +330,7 @@ impl<'a> Scanner<'a> {
                     self.forget(&words[at + 1..at + 1 + end]);
                 }
                 b"globals" | b"locals" | b"vars" | b"exec" => self.forget_flags(),
+                name if EXTENDING.contains(&name) => self.found.extends = true,
                 function @ (b"import_module" | b"__import__") => {
                     let is_it = match before(1) {
                         b"." => function == b"import_module" && before(2) == b"importlib",

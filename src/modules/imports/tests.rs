@@ -626,3 +626,20 @@ fn depth_and_length_cost_no_more_than_their_bytes() {
     scan("(".repeat(1 << 20).as_bytes());
     scan("if sys.platform == 'x': import a; b = c\n".repeat((1 << 20) / 40).as_bytes());
 }
+
+#[test]
+fn what_extends_a_path_is_told_by_its_words() {
+    for (source, extends) in [
+        ("from pkgutil import extend_path as e\n__path__ = e(__path__, __name__)", true),
+        ("__path__ = __import__('pkgutil').extend_path(__path__, __name__)", true),
+        (
+            "try:\n    import pkg_resources as p\n    p.declare_namespace(__name__)\nexcept ImportError: pass",
+            true,
+        ),
+        ("'extend_path(__path__, __name__)' # declare_namespace(__name__)", false),
+        ("def later():\n    pkgutil.extend_path(__path__, __name__)", false),
+        ("__path__.append('x')", false),
+    ] {
+        assert_eq!(scan(source.as_bytes()).extends(), extends, "{source}");
+    }
+}

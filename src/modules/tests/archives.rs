@@ -68,6 +68,28 @@ fn directories_without_init_merge_over_roots_of_all_kinds() {
 }
 
 #[test]
+fn packages_that_extend_their_path_merge_over_roots_of_all_kinds() {
+    const INIT: &str = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n";
+    let dir = Dir::new(&["p/on_disk.py"]);
+    dir.write("p/__init__.py", INIT);
+    let archive = || zip([deflated("p/__init__.py", INIT), stored("p/packed.py", "p")]).bytes();
+    for first in 0..3 {
+        let modules = Modules::default();
+        for kind in [0, 1, 2, 0, 1, 2].into_iter().skip(first).take(3) {
+            match kind {
+                0 => modules.path(dir.path()),
+                1 => modules.archive("p.whl", archive()),
+                _ => modules.source("p", INIT).source("p.embedded", ""),
+            };
+        }
+        assert_eq!(children(&modules, "p"), "embedded on_disk packed");
+        assert_eq!(text(&modules, "p"), INIT);
+        assert_eq!(text(&modules, "p.on_disk"), "p/on_disk.py");
+        assert_eq!(text(&modules, "p.packed"), "p");
+    }
+}
+
+#[test]
 fn bytes_before_an_archive_a_comment_and_64_bits_are_no_matter() {
     let entries = || [deflated("x.py", "x = 1"), stored("p/__init__.py", "p = 1")];
     for wide in [false, true] {

@@ -268,6 +268,21 @@ fn a_package_without_init_has_the_data_of_all_its_parts() {
 }
 
 #[test]
+fn a_package_that_extends_its_path_has_the_data_of_all_its_parts() {
+    const INIT: &str = "import pkg_resources\npkg_resources.declare_namespace(__name__)\n";
+    let dir = Dir::new(&["p/both.txt", "p/a.txt"]);
+    dir.write("p/__init__.py", INIT);
+    let modules = serving(&[&dir]);
+    let entries =
+        [("p/__init__.py", "# packed"), ("p/both.txt", "packed"), ("p/d/c.txt", "packed")];
+    modules.archive("c.zip", zip(entries.map(|(name, text)| stored(name, text))).bytes());
+    assert_eq!(listing(&modules, "p", ""), "__init__.py a.txt both.txt d/");
+    for (path, text) in [("__init__.py", INIT), ("both.txt", "p/both.txt"), ("d/c.txt", "packed")] {
+        assert_eq!(read(&modules, "p", path).0, text);
+    }
+}
+
+#[test]
 fn embedded_data_joins_a_package_on_disk_or_makes_one() {
     let dir = Dir::new(&["app/__init__.py", "app/x.txt", "lone.py"]);
     let modules = serving(&[&dir]);

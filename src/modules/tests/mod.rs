@@ -160,6 +160,43 @@ fn directories_without_init_merge_over_all_roots() {
 }
 
 #[test]
+fn what_extends_its_path_has_a_part_in_every_root() {
+    const EXTENDS: &str =
+        "from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n";
+    const DECLARES: &str = "__import__('pkg_resources').declare_namespace(__name__)\n";
+    let dirs =
+        [&["p/bare.py", "p/all.py"][..], &["p/one.py", "p/all.py", "p/q/x.py"], &["p/two.py"]];
+    let [bare, one, two] = dirs.map(Dir::new);
+    for dir in [&one, &two] {
+        dir.write("p/__init__.py", EXTENDS);
+        dir.write("p/q/__init__.py", DECLARES);
+        dir.write("p/own/__init__.py", "# not by extend_path()\n");
+    }
+    two.write("p/q/y.py", "");
+    two.write("p/own/unseen.py", "");
+    let modules = serving(&[&bare, &one, &two]);
+    assert_eq!(children(&modules, "p"), "all bare one own q two");
+    assert_eq!(module(&modules, "p").path, one.path().join("p/__init__.py").to_string_lossy());
+    for name in ["bare", "two", "q.x", "q.y"] {
+        module(&modules, &format!("p.{name}"));
+    }
+    // Its own directory is the first, though another root is before it.
+    assert_eq!(module(&modules, "p.all").path, one.path().join("p/all.py").to_string_lossy());
+    assert_eq!(children(&modules, "p.q"), "x y");
+    assert_eq!(children(&modules, "p.own"), "");
+    for name in ["p.own.unseen", "p.three", "p.q.z"] {
+        assert_eq!(modules.find(name), Found::Missing, "{name}");
+    }
+    // A closure may have a part, too.
+    modules.finder(|name| (name == "p.q.z").then(|| ModuleSource::module("made", "")));
+    assert_eq!(module(&modules, "p.q.z").path, "made");
+    assert_eq!(
+        (children(&modules, "p.q"), children(&modules, "p.own")),
+        ("* x y".into(), "".into())
+    );
+}
+
+#[test]
 fn an_embedded_source_implies_its_packages() {
     let modules = Modules::default();
     modules.source("a.b.c", b"x = 1").source("s", String::from("x = 2")).source("e.__init__", "");
