@@ -120,7 +120,7 @@ impl Peer {
     }
 
     fn shipped(&self) -> MutexGuard<'_, Shipped> {
-        // What a panic left is a name too many at worst, for which the child asks.
+        // Nothing of the user's runs under it that could panic: a closure's panic is caught.
         self.shipped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -236,3 +236,56 @@ fn sources_that_are_registered_later_are_found_by_what_runs_already() {
         });
     });
 }
+
+#[test]
+fn a_source_that_is_registered_before_a_call_is_there_for_it() {
+    const FIND: &str = "def value(name):\n    return __import__(name).value\n";
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("find", FIND).source("late", "value = 0\n");
+            });
+            run.context.call::<u32>("find:value", ("late",)).unwrap();
+            for number in 0..50 {
+                let name = format!("late{number}");
+                run.router.modules().source(&name, format!("value = {number}\n"));
+                assert_eq!(run.context.call::<u32>("find:value", (name,)).unwrap(), number);
+            }
+        });
+    });
+}
+
+#[test]
+fn what_a_context_has_forgotten_is_not_waited_for() {
+    const USER: &str = "try:\n    import fast._speedups\nexcept ImportError as error:\n    \
+        failed = str(error)\n\ndef reason():\n    return failed\n\ndef forget():\n    import importlib\n    \
+        getattr(importlib, 'invalidate_caches', list)()\n";
+    isolated(|| {
+        let dir = TempDir::new();
+        dir.file("fast/__init__.py", "");
+        dir.file("fast/_speedups.so", "of one platform");
+        for name in ["one", "two", "three"] {
+            dir.file(&format!("{name}.py"), USER);
+        }
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path());
+                modules.finder(|name| match name {
+                    "made" => {
+                        Some(econtext::ModuleSource::module("<made>", "import two\nvalue = 3\n"))
+                    }
+                    _ => None,
+                });
+            });
+            assert!(run.text("one:reason", ()).contains("_speedups.so"));
+            run.router.modules().source("unrelated", "");
+            assert!(run.text("two:reason", ()).contains("_speedups.so"));
+            run.context.call::<()>("two:forget", ()).unwrap();
+            assert_eq!(run.context.call::<u32>("made:value.__add__", (4,)).unwrap(), 7);
+            run.context.call::<()>("two:forget", ()).unwrap();
+            assert!(run.text("three:reason", ()).contains("_speedups.so"));
+            let error = run.context.call::<u32>("made:value.__add__", ("x", "y")).unwrap_err();
+            assert!(matches!(error, econtext::Error::Call(_)), "{error}");
+        });
+    });
+}

@@ -714,6 +714,11 @@ class Router(object):
             stream.flush()
 
 
+def is_refusal(name, found):
+    """Whether a record holds nothing but the reason why a parent cannot serve this module."""
+    return found[1] == '<%s!>' % name
+
+
 class Importer(object):
     """First in sys.meta_path: what this interpreter lacks, its parent may have.
 
@@ -749,7 +754,7 @@ class Importer(object):
     def invalidate_caches(self):
         """Forget what no parent had, what a parent refused, and what is in directories."""
         for name, found in list(self.modules.items()):
-            if not (name and found) or name[-1] == '/' or found[1][:1] == '<':
+            if not (name and found) or name[-1] == '/' or is_refusal(name, found):
                 self.modules.pop(name, None)
             elif found[0]:
                 self.modules[name] = (['*'],) + found[1:]

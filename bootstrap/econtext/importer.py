@@ -35,7 +35,7 @@ class Server(object):
             self.lent[name], spec.loader = local, self
             return spec
         found = None if self.refused(name) else self.find(name)
-        if not found or local and found[1][:1] == '<':
+        if not found or local and core.is_refusal(name, found):
             return spec
         children, path, compressed = found[:3]
         package, local = children is not None, ()
@@ -57,7 +57,7 @@ class Server(object):
     def find(self, name):
         """What is found again after it was executed has failed then, or is reloaded: its source may be another."""
         known = self.finder.modules.get(name)
-        again = known and name in self.finder.loaded and known[1][:1] != '<'
+        again = known and name in self.finder.loaded and not core.is_refusal(name, known)
         return self.finder.fetch(name, again, () if known else further(name))
 
     def take(self, name, found):

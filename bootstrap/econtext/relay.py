@@ -57,7 +57,7 @@ def refusal(name, reason):
     if '/' in name:
         return None, reason, b'', []
     source = 'raise ImportError(%r)\n' % reason
-    return None, '<%s>' % name, zlib.compress(source.encode('ascii', 'backslashreplace')), []
+    return None, '<%s!>' % name, zlib.compress(source.encode('ascii', 'backslashreplace')), []
 
 
 def ask():

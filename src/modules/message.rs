@@ -26,12 +26,13 @@ pub(super) fn absent(name: &str) -> Result<Vec<u8>, EncodeError> {
     Ok(data)
 }
 
-/// A module whose import fails with the reason: "no such module" would have no room for it.
+/// A module whose import fails with the reason: "no such module" would have no room for it. It is known by its
+/// path, `<name!>`.
 pub(super) fn raising(name: &str, problem: &str) -> Result<Vec<u8>, EncodeError> {
     let text: String = problem.chars().filter(|c| !c.is_control()).collect();
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     let source = format!("# -*- coding: utf-8 -*-\nraise ImportError(\"{text}\")\n");
-    message(name, None, &format!("<{name}>"), &store::compress(source.as_bytes()), &[])
+    message(name, None, &format!("<{name}!>"), &store::compress(source.as_bytes()), &[])
 }
 
 /// What can be imported at the top level: the children of the package without a name.

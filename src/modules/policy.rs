@@ -62,9 +62,9 @@ impl Modules {
         names.flat_map(|name| [name.as_str(), "\n"]).collect()
     }
 
-    /// Sends at most about this many bytes of compressed modules ahead of one call or with one answer; what
-    /// is left is asked for when it is imported. Default: 8 MiB. With 0 nothing is sent but what a call or an
-    /// import names.
+    /// Sends at most about this many bytes of compressed modules ahead of one call or with one answer: once they
+    /// have gone, nothing more is added to what is due by then, and the rest is asked for when it is imported.
+    /// Default: 8 MiB. With 0 nothing is sent but what a call or an import names.
     pub fn push_limit_bytes(&self, bytes: usize) -> &Self {
         self.change(|sources| sources.policy.push_bytes = bytes)
     }

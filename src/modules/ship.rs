@@ -8,10 +8,12 @@
 //! Invariant: unless the child asks for it by name again, nothing goes down a stream twice; and what a
 //! message announces has gone down that stream or goes with the same shipment.
 
+mod files;
+
 use std::collections::HashSet;
 
 use super::imports::Target;
-use super::{Data, Finder, Found, Module, Modules, is_own, message};
+use super::{Finder, Found, Module, Modules, is_own, message};
 use crate::Level;
 use crate::pickle::EncodeError;
 
@@ -24,13 +26,15 @@ pub(crate) struct Shipped {
     foreign: HashSet<String>,
     /// The state of the sources whose top-level names the child knows.
     version: Option<u64>,
+    /// The state of the sources whose preload list has gone.
+    preloaded: Option<u64>,
 }
 
 impl Shipped {
     /// Whether a call of this module needs no shipment. `version` is that of the sources.
     pub(crate) fn covers(&self, module: &str, version: u64) -> bool {
-        self.names.contains(module)
-            || self.foreign.contains(module) && self.version.is_none_or(|seen| seen == version)
+        self.version.is_none_or(|seen| seen == version)
+            && (self.names.contains(module) || self.foreign.contains(module))
     }
 }
 
@@ -71,6 +75,7 @@ impl<'a> Shipment<'a> {
 
     /// Sends what a call of a function in `module` needs and the child has not got yet.
     pub(crate) fn push(&mut self, module: &str) {
+        self.renew();
         if is_own(module) {
             return self.push_own(module);
         }
@@ -121,7 +126,10 @@ impl<'a> Shipment<'a> {
             Found::Missing => {
                 self.absent(name);
             }
-            Found::Refused(problem) => self.refuse(Level::Error, name, &problem),
+            Found::Refused(problem) => {
+                self.modules.learn(name);
+                self.refuse(Level::Info, name, &problem);
+            }
         }
     }
 
@@ -144,14 +152,22 @@ impl<'a> Shipment<'a> {
         if self.shipped.version != Some(version) {
             self.shipped.version = Some(version);
             self.shipped.foreign.clear();
-            let names = self.finder.top();
-            self.send(message::roots(&names));
+            let names = message::roots(&self.finder.top());
+            let any = || message::roots(&["*".to_owned()]);
+            self.send(if self.fits(&names) { names } else { any() });
         }
     }
 
-    /// Sends what is on the preload list.
+    /// Sends what is on the preload list, once for a state of the sources.
     fn preload(&mut self) {
+        let version = self.finder.version();
+        if self.shipped.preloaded.replace(version) == Some(version) {
+            return;
+        }
         for name in self.finder.policy().preload.clone() {
+            if self.budget == 0 {
+                break;
+            }
             if name.contains('/') {
                 self.push_data(&name);
             } else if is_own(&name) {
@@ -202,7 +218,16 @@ impl<'a> Shipment<'a> {
 
     /// Sends a module, and promises what it imports.
     fn send_module(&mut self, module: &Module) {
-        let related = self.related(module);
+        let mut related = self.related(module);
+        // What does not fit into the message is not announced, and asked for when it is imported.
+        let mut room = self.limit.saturating_sub(module.message_bytes());
+        let fits = |name: &&String| {
+            let bytes = name.len() + NAME_BYTES;
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        };
+        related.truncate(related.iter().take_while(fits).count());
         self.send(message::module(module, &related));
         self.promise(related);
     }
@@ -250,112 +275,31 @@ impl<'a> Shipment<'a> {
         ends.map(|end| name[..end].to_owned()).take_while(|name| self.finder.has(name)).collect()
     }
 
-    /// Answers a request for a data file or a directory of such.
-    fn answer_data(&mut self, name: &str) {
-        if name == METADATA {
-            self.push_metadata();
-        }
-        let (file, offset) = split_offset(name);
-        match self.data(name, file, offset) {
-            Ok(Some(message)) => {
-                self.modules.learn(file);
-                self.say(Level::Debug, format!("module {name} served: {} bytes", message.len()));
-                (self.send)(message);
-            }
-            Ok(None) => self.absent(name),
-            Err(problem) => {
-                self.say(Level::Error, format!("module {name} cannot be served: {problem}"));
-                self.send(message::unreadable(name, &problem));
-            }
-        }
-    }
-
-    /// The message for the data file or the directory `file`, from `offset` on; `name` is what was asked for.
-    fn data(&mut self, name: &str, file: &str, offset: u64) -> Result<Option<Vec<u8>>, String> {
-        let (package, path) = file.split_once('/').unwrap_or((file, ""));
-        let message = match self.finder.data(package, path)? {
-            None => return Ok(None),
-            Some(Data::Listing { shown, entries }) => message::listing(name, &shown, &entries),
-            Some(data @ Data::File { .. }) => {
-                let (shown, size) = match &data {
-                    Data::File { shown, size, .. } => (shown, *size),
-                    Data::Listing { .. } => unreachable!("it is a file"),
-                };
-                let bytes = data.read(offset, PIECE_BYTES as usize)?;
-                let mut further = Vec::new();
-                if offset == 0 {
-                    if size > MAX_DATA_BYTES {
-                        return Err(format!("{shown}: {size} bytes, more than {MAX_DATA_BYTES}"));
-                    }
-                    let offsets = (1..size.div_ceil(PIECE_BYTES)).map(|piece| piece * PIECE_BYTES);
-                    further.extend(offsets.map(|offset| format!("{file}\n{offset}")));
-                }
-                message::piece(name, shown, &bytes, &further)
-            }
-        };
-        message.map(Some).map_err(|error| error.to_string())
-    }
-
-    /// Sends a data file ahead, if it is there and no larger than one piece; gives its size.
-    fn push_data(&mut self, name: &str) -> usize {
-        if self.shipped.names.contains(name) {
-            return 0;
-        }
-        if name == METADATA {
-            self.push_metadata();
-        }
-        let (package, path) = name.split_once('/').unwrap_or((name, ""));
-        let found = self.finder.data(package, path);
-        if matches!(&found, Ok(Some(Data::File { size, .. })) if *size > PIECE_BYTES) {
-            return 0;
-        }
-        let Ok(Some(message)) = self.data(name, name, 0) else { return 0 };
-        let bytes = message.len();
-        self.shipped.names.insert(name.to_owned());
-        self.say(Level::Debug, format!("module {name} pushed: {bytes} bytes"));
-        (self.send)(message);
-        bytes
-    }
-
-    /// Sends what `importlib.metadata` reads of each distribution, before it asks.
-    fn push_metadata(&mut self) {
-        let Ok(Some(Data::Listing { entries, .. })) = self.finder.data("", "") else { return };
-        let mut budget = METADATA_BYTES;
-        for entry in entries.iter().filter(|entry| entry.ends_with('/')) {
-            // A wheel's own list tells which of its files there are; of an egg the child has to be told.
-            let (files, is_egg) = match entry.ends_with(".egg-info/") {
-                true => (&EGG_FILES[..], true),
-                false => (&WHEEL_FILES[..], false),
-            };
-            for file in files {
-                let name = format!("/{entry}{file}");
-                let bytes = if budget > 0 { self.push_data(&name) } else { 0 };
-                budget = budget.saturating_sub(bytes);
-                if is_egg && bytes == 0 && budget > 0 && self.shipped.names.insert(name.clone()) {
-                    self.send(message::absent(&name));
-                }
-            }
-        }
-    }
-
     fn say_module(&self, module: &Module, what: &str) {
         let Module { name, path, compressed, .. } = module;
         let bytes = compressed.len();
         self.say(Level::Debug, format!("module {name} {what}: {path} ({bytes} bytes)"));
     }
 
+    /// What a child was told is not there, or cannot be served, it may forget: to announce it would be in vain.
     fn absent(&mut self, name: &str) {
+        self.shipped.names.remove(name);
         self.say(Level::Debug, format!("module {name} is not served"));
         self.send(message::absent(name));
     }
 
     fn refuse(&mut self, level: Level, name: &str, problem: &str) {
+        self.shipped.names.remove(name);
         self.say(level, format!("module {name} cannot be served: {problem}"));
         self.send(message::raising(name, problem));
     }
 
     fn say(&self, level: Level, note: String) {
         (self.say)(level, note);
+    }
+
+    fn fits(&self, message: &Result<Vec<u8>, EncodeError>) -> bool {
+        message.as_ref().is_ok_and(|data| data.len() <= self.limit)
     }
 
     fn send(&self, message: Result<Vec<u8>, EncodeError>) {
@@ -371,8 +315,7 @@ impl Found {
     /// What would not fit into a message cannot be served.
     fn within(self, limit: usize) -> Found {
         let Found::Module(module) = &self else { return self };
-        let names = module.pkg_present.iter().flatten().map(|name| name.len() + 8).sum::<usize>();
-        let bytes = module.compressed.len() + names + module.path.len() + module.name.len() + 64;
+        let bytes = module.message_bytes();
         if bytes <= limit {
             return self;
         }
@@ -380,40 +323,23 @@ impl Found {
     }
 }
 
-/// The name of a file, and where in it a piece begins: `name`, or `name\noffset`.
-fn split_offset(name: &str) -> (&str, u64) {
-    match name.split_once('\n') {
-        // An offset that is none is beyond every end.
-        Some((file, offset)) => (file, offset.parse().unwrap_or(u64::MAX)),
-        None => (name, 0),
+impl Module {
+    /// At most how long its message is, if it announces nothing.
+    fn message_bytes(&self) -> usize {
+        let children = self.pkg_present.iter().flatten();
+        let names = children.map(|name| name.len() + NAME_BYTES).sum::<usize>();
+        self.compressed.len() + names + self.path.len() + self.name.len() + 64
     }
 }
 
 /// What all of a child's imports go through.
 const IMPORTER: &str = "econtext.importer";
-/// The directory of what is known of distributions.
-const METADATA: &str = "/";
-/// What is read of a distribution, as wheels and as eggs have it.
-const WHEEL_FILES: [&str; 4] = ["METADATA", "entry_points.txt", "top_level.txt", "RECORD"];
-const EGG_FILES: [&str; 8] = [
-    "METADATA",
-    "PKG-INFO",
-    "entry_points.txt",
-    "top_level.txt",
-    "requires.txt",
-    "RECORD",
-    "installed-files.txt",
-    "SOURCES.txt",
-];
-/// How much of it goes ahead of the answer.
-const METADATA_BYTES: usize = 256 << 10;
-/// How much of a data file goes in one message, which has to be smaller than the smallest limit, 1 MiB.
-const PIECE_BYTES: u64 = 512 << 10;
-/// A child is told of all pieces in one message.
-const MAX_DATA_BYTES: u64 = 4 << 30;
+/// What a name takes in a pickle, beside its own bytes.
+const NAME_BYTES: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use super::files::{EGG_FILES, PIECE_BYTES};
     use super::*;
     use crate::Value;
     use crate::pickle;
@@ -561,11 +487,8 @@ mod tests {
             whole.extend(miniz_oxide::inflate::decompress_to_vec_zlib(compressed).unwrap());
         }
         assert!(whole == data);
-        for beyond in ["p/big.bin\n99999999", "p/big.bin\nx", "p/big.bin\n-1"] {
-            let sent = stream.ship(|shipment| shipment.answer(beyond));
-            let Value::Bytes(compressed) = &sent[0][3] else { panic!("{sent:?}") };
-            let rest = miniz_oxide::inflate::decompress_to_vec_zlib(compressed).unwrap();
-            assert!(rest.is_empty(), "{beyond}");
+        for beyond in ["p/big.bin\n52428800", "p/big.bin\n1", "p/big.bin\nx", "p/big.bin\n-1"] {
+            assert_eq!(stream.answer(beyond), [format!("no {beyond}")]);
         }
         assert_eq!(stream.answer("p/none"), ["no p/none"]);
         assert_eq!(stream.answer("p/../p/big.bin"), ["no p/../p/big.bin"]);
@@ -617,5 +540,49 @@ mod tests {
         assert!(
             String::from_utf8(text).unwrap().contains("more than the 1048576 of max_message_bytes")
         );
+    }
+
+    #[test]
+    fn what_was_refused_is_announced_only_where_it_goes_again() {
+        let mut stream = Stream::new();
+        stream.modules.finder(|name| match name {
+            "bad" => panic!("as the test wants it"),
+            _ => None,
+        });
+        stream.modules.source("a", "import bad").source("b", "import bad");
+        assert_eq!(after_begin(stream.push("a")), ["a > bad", "bad"]);
+        assert_eq!(stream.push("b"), ["b > bad", "bad"]);
+    }
+
+    #[test]
+    fn a_call_does_not_overtake_what_was_registered_before_it() {
+        let mut stream = Stream::new();
+        stream.modules.source("a", "");
+        assert_eq!(after_begin(stream.push("a")), ["a"]);
+        stream.modules.source("late", "");
+        assert!(!stream.shipped.covers("a", stream.modules.version()));
+        assert_eq!(stream.push("a"), [""]);
+        assert!(stream.shipped.covers("a", stream.modules.version()));
+        stream.modules.source("later", "");
+        assert_eq!(stream.push("os"), [""]);
+    }
+
+    #[test]
+    fn messages_stay_below_the_limit() {
+        let mut stream = Stream::new();
+        let names: Vec<String> = (0..9000).map(|n| format!("m{n}{}", "x".repeat(150))).collect();
+        let imports: String = names.iter().map(|name| format!("import {name}\n")).collect();
+        stream.modules.source("a", imports);
+        for name in &names {
+            stream.modules.source(name, "");
+            stream.modules.data("p", name, b"");
+        }
+        let sent = stream.ship(|shipment| shipment.push("a"));
+        assert_eq!(sent[0][1], Value::List(vec![Value::Text("*".into())]));
+        let Value::List(related) = &sent[2][4] else { panic!("{:?}", sent[2]) };
+        assert!((6000..9000).contains(&related.len()), "{}", related.len());
+        let listing = stream.ship(|shipment| shipment.answer("p/"));
+        let Value::Text(reason) = &listing[0][2] else { panic!("{listing:?}") };
+        assert!(reason.contains("more than the 1048576 of max_message_bytes"), "{reason}");
     }
 }
