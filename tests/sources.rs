@@ -212,3 +212,81 @@ def check():
         });
     });
 }
+
+#[test]
+fn a_wrong_encoding_is_a_syntax_error_in_its_file() {
+    const CODE: &str = r#"
+import linecache, sys
+
+def check(directory):
+    for name, line in ('unknown', 0), ('binary', 0), ('undeclared', 2):
+        for attempt in range(2):
+            try:
+                __import__(name)
+            except SyntaxError as error:
+                assert error.filename == '%s/%s.py' % (directory, name), (name, error.filename)
+                assert error.lineno in (line, line or 1), (name, error.lineno)
+            else:
+                raise AssertionError(name)
+            assert name not in sys.modules
+        if sys.version_info > (3,):
+            assert linecache.getlines('%s/%s.py' % (directory, name)) == []
+    return 'fine'
+"#;
+    isolated(|| {
+        let dir = TempDir::new();
+        dir.file("unknown.py", "# coding: no-such\nA = 1\n");
+        dir.file("binary.py", "# coding: hex\nA = 1\n");
+        dir.file("undeclared.py", b"A = 1\nB = '\xe9'\n");
+        let path = dir.path().to_str().unwrap();
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path()).source("app", CODE);
+            });
+            assert_eq!(run.text("app:check", (path,)), "fine");
+        });
+    });
+}
+
+#[test]
+fn python_2_reads_a_source_as_if_from_a_file() {
+    const CODE: &str = r#"
+import sys
+
+def check():
+    import second, marked, nul, plain
+    assert (second.A, marked.A, plain.A) == (u'\xe9', u'\xe9', 1) and (nul.A, nul.B) == (1, 2)
+    for name, line in ('late', 1), ('later', 3), ('text', 2):
+        try:
+            __import__(name)
+        except SyntaxError as error:
+            assert error.lineno == line and "'\\xe9'" in str(error), error
+        else:
+            raise AssertionError(name)
+    try:
+        import gone
+    except ImportError as error:
+        assert 'gone' in str(error) and 'gone' not in sys.modules, error
+        return 'fine'
+"#;
+    isolated(|| {
+        let dir = TempDir::new();
+        dir.file("second.py", b"#!python\n# vim: set fileencoding=latin-1 :\nA = u'\xe9'\n");
+        dir.file("marked.py", "\u{feff}A = u'\u{e9}'\n");
+        dir.file("nul.py", b"A = 1\n\0 rest\nB = 2\0 rest\n\n\0\0\0");
+        dir.file("plain.py", "A = 1\r\n");
+        dir.file("late.py", b"# \xe9\n# coding: latin-1\n");
+        dir.file("later.py", b"#\n#\n# coding: latin-1, \xe9\n");
+        dir.file("text.py", b"A = 'coding: latin-1'\nB = u'\xe9'\n");
+        dir.file("gone.py", "import sys\ndel sys.modules[__name__]\n");
+        for_each_python(|python| {
+            if python.version.0 > 2 {
+                return;
+            }
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path()).source("app", CODE);
+            });
+            assert_eq!(run.text("app:check", ()), "fine");
+        });
+    });
+}

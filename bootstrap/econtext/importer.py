@@ -144,6 +144,8 @@ class Server(object):
             if fresh:
                 sys.modules.pop(name, None)
             raise
+        if name not in sys.modules:
+            raise ImportError('%s has removed itself from sys.modules' % name)
         return sys.modules[name]  # it may have replaced itself
 
     # The entries of a `__path__`.
@@ -196,7 +198,7 @@ class Server(object):
     def get_code(self, name):
         source, path = self.get_bytes(name), self.get_filename(name)
         try:
-            return compile(source, path, 'exec', 0, 1)
+            return compile(as_from_file(source, path) if str is bytes else source, path, 'exec', 0, 1)
         except SyntaxError as error:
             # The compiler may have looked for the line in a file of this name, or not at all.
             lines = self.get_lines(name)
@@ -216,8 +218,12 @@ class Server(object):
         return decode_source(source)
 
     def get_lines(self, name):
-        """Its lines as the compiler counts them: what else may separate lines of text, a form feed say, is within."""
-        source = self.get_source(name)
+        """Its lines as the compiler counts them: what else may separate lines of text, a form feed say, is within.
+        Empty if its encoding is not what it says."""
+        try:
+            source = self.get_source(name)
+        except (SyntaxError, UnicodeError, LookupError):
+            return []
         return [line + '\n' for line in (source[:-1] if source[-1:] == '\n' else source).split('\n')]
 
     def take_linecache(self, linecache):
@@ -231,6 +237,25 @@ class Server(object):
             linecache.cache[filename] = sum(map(len, lines)), None, lines, filename
             return lines
         linecache.updatecache = updatecache
+
+
+def as_from_file(source, path):
+    """What 2.7 would compile if it read `source` from a file: no line goes on behind a NUL, and before the first
+    line with what is not ASCII there is an encoding (PEP 263)."""
+    if '\0' in source:
+        source = ''.join(line.partition('\0')[0] for line in source.splitlines(True))
+    try:
+        source.decode('ascii')
+    except UnicodeError:
+        import re
+        for number, line in enumerate([] if source[:3] == '\xef\xbb\xbf' else source.splitlines(), 1):
+            if number < 3 and re.match(r'[ \t\f]*#.*coding[:=][ \t]*[-\w.]', line):
+                break
+            other = re.search('[^\0-\x7f]', line)
+            if other:
+                reason = 'no encoding is declared for %r, which is not ASCII (PEP 263)' % other.group()
+                raise SyntaxError(reason, (path, number, 0, None))
+    return source
 
 
 class Entry(object):
