@@ -432,7 +432,7 @@ fn imports_below_a_context_whose_stream_ends_are_told() {
         for [top, middle, last, _] in mixtures() {
             let (tree, path) = waiting(top, [middle, last], &dir);
             Process::open(tree.run.context.info().unwrap().pid as i32).signal(9);
-            assert_eq!(fs::read_to_string(path).unwrap(), format!("{ENDED} (<never>)"));
+            assert_eq!(fs::read_to_string(path).unwrap(), format!("{ENDED} (<never!>)"));
         }
     });
 }
