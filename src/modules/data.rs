@@ -101,11 +101,6 @@ impl Entries {
         }
     }
 
-    /// Leaves only what can be seen of a root.
-    pub(super) fn only_about(&mut self) {
-        self.0.retain(|name, entry| is_about(name) && matches!(entry, Entry::Folder { .. }));
-    }
-
     pub(super) fn names(self) -> Vec<String> {
         let shown = |(name, entry)| match entry {
             Entry::File => name,

@@ -11,20 +11,18 @@ use super::data::{self, Entries};
 
 #[derive(Clone, Default)]
 pub(super) struct Embedded {
-    sources: HashMap<String, Source>,
-    /// Of each package the short names in it; those at the top level are in that of no name.
-    children: HashMap<String, BTreeSet<String>>,
+    names: HashMap<String, Named>,
     /// By path: `app/templates/index.html`.
     files: BTreeMap<String, (usize, Arc<Held>)>,
 }
 
-#[derive(Clone)]
-struct Source {
-    /// Its place in the order of all that is served.
-    order: usize,
-    /// Whether it is a package even if nothing is in it.
-    package: bool,
-    held: Arc<Held>,
+/// What a dotted name stands for.
+#[derive(Clone, Default)]
+struct Named {
+    /// Its source, and the place of that in the order of all that is served.
+    source: Option<(usize, Arc<Held>)>,
+    /// Of a package the short names in it; those at the top level are in that of no name.
+    children: Option<BTreeSet<String>>,
 }
 
 impl Embedded {
@@ -38,8 +36,13 @@ impl Embedded {
             self.add_package(package);
         }
         self.add_child(&name);
-        let source = Source { order, package, held: Arc::new(held) };
-        self.sources.entry(name).or_insert(source);
+        let named = self.names.entry(name).or_default();
+        if named.source.is_none() {
+            named.source = Some((order, Arc::new(held)));
+            if package {
+                named.children.get_or_insert_default();
+            }
+        }
     }
 
     /// Adds a data file of a package; of no package, if it is about one.
@@ -53,33 +56,41 @@ impl Embedded {
     fn add_package(&mut self, name: &str) {
         let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
         for end in ends {
-            self.children.entry(name[..end].to_owned()).or_default();
+            self.children_of(&name[..end]);
             self.add_child(&name[..end]);
         }
     }
 
     fn add_child(&mut self, name: &str) {
         let (package, child) = name.rsplit_once('.').unwrap_or(("", name));
-        self.children.entry(package.to_owned()).or_default().insert(child.to_owned());
+        self.children_of(package).insert(child.to_owned());
+    }
+
+    /// The names in a package, which comes to be.
+    fn children_of(&mut self, package: &str) -> &mut BTreeSet<String> {
+        self.names.entry(package.to_owned()).or_default().children.get_or_insert_default()
     }
 
     /// The source of this name and its place in the order.
     pub(super) fn source(&self, name: &str) -> Option<(usize, Content)> {
-        let source = self.sources.get(name)?;
+        let (order, held) = self.names.get(name)?.source.as_ref()?;
         let path = name.replace('.', "/");
         // The file name that it would have: a package's data is looked for beside its `__init__.py`.
         let end = if self.is_package(name) { "/__init__.py" } else { ".py" };
-        Some((source.order, Content::Held(source.held.clone(), path + end)))
+        Some((*order, Content::Held(held.clone(), path + end)))
     }
 
     pub(super) fn is_package(&self, name: &str) -> bool {
-        self.children.contains_key(name)
-            || self.sources.get(name).is_some_and(|source| source.package)
+        self.names.get(name).is_some_and(|named| named.children.is_some())
+    }
+
+    fn has_source(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|named| named.source.is_some())
     }
 
     /// The short names of what is in the package `name`, sorted.
     pub(super) fn children(&self, name: &str) -> impl Iterator<Item = &String> {
-        self.children.get(name).into_iter().flatten()
+        self.names.get(name).and_then(|named| named.children.as_ref()).into_iter().flatten()
     }
 
     /// The file at `path`, be it data or a source, and its place in the order.
@@ -98,12 +109,12 @@ impl Embedded {
         let mut is_there = false;
         if let Some(package) = dotted(path).filter(|package| self.is_package(package)) {
             is_there = true;
-            if self.sources.contains_key(&package) {
+            if self.has_source(&package) {
                 entries.file("__init__.py");
             }
             for child in self.children(&package) {
                 let name = format!("{package}.{child}");
-                match (self.is_package(&name), self.sources.contains_key(&name)) {
+                match (self.is_package(&name), self.has_source(&name)) {
                     (true, with_init) => entries.folder(child, with_init),
                     (false, _) => entries.file(&format!("{child}.py")),
                 }

@@ -300,7 +300,9 @@ impl Search<'_> {
     }
 
     fn names(&self, package: &str, parts: &Parts) -> Vec<String> {
-        let mut names: BTreeSet<String> = self.roots.embedded.children(package).cloned().collect();
+        let mut names = BTreeSet::new();
+        // One by one, for to collect a set brings in a sort of its own.
+        names.extend(self.roots.embedded.children(package).cloned());
         for (_, part) in parts.iter() {
             match part {
                 Part::Folder(folder) => folder.children(&mut names),
@@ -379,11 +381,15 @@ impl Search<'_> {
         }
         if of_package {
             shown.get_or_insert_with(String::new);
-            if of_roots {
-                (shown, _) = (Some(String::new()), entries.only_about());
-            }
         }
-        let entries = entries.names();
+        let mut entries = entries.names();
+        if of_package && of_roots {
+            let is_seen = |entry: &String| {
+                entry.split_once('/').is_some_and(|(name, _)| data::is_about(name))
+            };
+            entries.retain(is_seen);
+            shown = Some(String::new());
+        }
         Ok(shown.map(|shown| Data::Listing { shown, entries }))
     }
 

@@ -3,6 +3,8 @@
 //! The format is that of PKWARE's APPNOTE.TXT 6.3: sections 4.3.7 (local header), 4.3.12 (central header),
 //! 4.3.14 to 4.3.16 (end records), 4.5.3 (sizes of 64 bits). As with Python, bytes may precede the archive.
 
+use std::collections::BinaryHeap;
+
 use super::Opened;
 use super::inflate::crc32;
 
@@ -82,7 +84,7 @@ pub(super) fn read(bytes: &Opened<'_>) -> Result<Vec<Entry>, String> {
     }
     let text = bytes.get(directory.begin, directory.size)?;
     let mut entries = Vec::new();
-    let mut headers = Vec::new();
+    let mut headers = BinaryHeap::new();
     let mut rest = &text[..];
     while !rest.is_empty() {
         let (entry, length) = entry(rest, directory.shift).ok_or("its directory makes no sense")?;
@@ -93,7 +95,7 @@ pub(super) fn read(bytes: &Opened<'_>) -> Result<Vec<Entry>, String> {
         }
         rest = &rest[length..];
     }
-    headers.sort_unstable();
+    let headers = headers.into_sorted_vec();
     for entry in &mut entries {
         let next = headers.partition_point(|header| *header <= entry.header);
         let next = headers.get(next).copied().unwrap_or(directory.begin);

@@ -5,7 +5,6 @@
 //! Not here: which statements depend on it.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use super::Target;
 use crate::modules::lexer::{Kind, Token, string_prefix};
@@ -90,7 +89,18 @@ pub(super) enum Meaning {
     Unknown,
 }
 
-pub(super) type Names<'a> = HashMap<&'a [u8], Meaning>;
+/// The names that have a meaning, so few that they are looked for one by one.
+pub(super) struct Names<'a>(pub(super) Vec<(&'a [u8], Meaning)>);
+
+impl<'a> Names<'a> {
+    pub(super) fn get(&self, name: &[u8]) -> Option<&Meaning> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, meaning)| meaning)
+    }
+
+    pub(super) fn get_mut(&mut self, name: &[u8]) -> Option<&mut Meaning> {
+        self.0.iter_mut().find(|(known, _)| *known == name).map(|(_, meaning)| meaning)
+    }
+}
 
 impl Condition {
     /// Whether it holds, where that is certain.

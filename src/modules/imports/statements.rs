@@ -45,7 +45,7 @@ impl<'a> Scanner<'a> {
         Scanner {
             source,
             found: Imports::default(),
-            names: LASTING.into_iter().collect(),
+            names: Names(LASTING.into()),
             suites: vec![MODULE],
             opening: None,
         }
@@ -434,13 +434,13 @@ impl<'a> Scanner<'a> {
 
     /// Notes what a name means from here on.
     fn bind(&mut self, name: &'a [u8], meaning: Meaning, suite: Suite) {
-        let room = self.names.len() < MAX_NAMES;
+        let room = self.names.0.len() < MAX_NAMES;
         match self.names.get_mut(name) {
             Some(known) if suite.place == Place::Outermost => *known = meaning,
             Some(known) if *known != meaning => *known = Meaning::Unknown,
             Some(_) => {}
             None if suite.place == Place::Outermost && meaning != Meaning::Unknown && room => {
-                self.names.insert(name, meaning);
+                self.names.0.push((name, meaning));
             }
             None => {}
         }
@@ -475,7 +475,7 @@ impl<'a> Scanner<'a> {
 
     /// Any name may have been bound but those that no source binds to another thing.
     fn forget_flags(&mut self) {
-        for meaning in self.names.values_mut() {
+        for (_, meaning) in &mut self.names.0 {
             let is_flag = matches!(meaning, Meaning::Flag(_) | Meaning::Operand(_));
             if is_flag && !LASTING.iter().any(|(_, lasting)| lasting == meaning) {
                 *meaning = Meaning::Unknown;
