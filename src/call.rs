@@ -286,6 +286,11 @@ impl Call {
         if master.is_down() {
             return Err(Error::Shutdown);
         }
+        if crate::modules::finder_runs() {
+            // It would wait for what the finder is asked for.
+            let reason = "a finder of modules cannot make calls".into();
+            return Err(Error::Send { what: format!("call of {target}"), reason });
+        }
         let Some((module, class, function)) = parse(target) else {
             let reason =
                 "a function is named package.module:function or package.module:Class.method";

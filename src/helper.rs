@@ -4,7 +4,8 @@
 //! starts when it is first needed. Its queues are bounded: log lines beyond 1 MiB a child are dropped, and
 //! counted in a record of their own; module requests beyond 1,000 a child are refused; a child that starts
 //! has one question at a time. Modules go first, since an import waits for them, then questions, then log
-//! lines.
+//! lines. Of modules each child has one in turn, so that none waits for all that another asks for; and an ended
+//! one has none.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,7 +48,8 @@ pub(crate) struct Helper {
 
 #[derive(Default)]
 struct State {
-    imports: VecDeque<(Arc<Peer>, Vec<u8>)>,
+    /// The children that wait for modules, the next first, each with its requests.
+    imports: VecDeque<(Arc<Peer>, VecDeque<Vec<u8>>)>,
     /// What a start waits for.
     jobs: VecDeque<(Option<Arc<Peer>>, Job)>,
     prompts: VecDeque<(Arc<Peer>, Prompt, Reply)>,
@@ -127,11 +129,13 @@ impl Helper {
             return Err(format!("a module request of {} bytes", data.len()));
         }
         let mut state = self.lock();
-        let waiting = state.imports.iter().filter(|(other, _)| other.id() == peer.id()).count();
-        if waiting >= MODULE_REQUESTS {
-            return Err(format!("{MODULE_REQUESTS} module requests at once"));
+        match state.imports.iter_mut().find(|(other, _)| Arc::ptr_eq(other, peer)) {
+            Some((_, requests)) if requests.len() >= MODULE_REQUESTS => {
+                return Err(format!("{MODULE_REQUESTS} module requests at once"));
+            }
+            Some((_, requests)) => requests.push_back(data),
+            None => state.imports.push_back((peer.clone(), [data].into())),
         }
-        state.imports.push_back((peer.clone(), data));
         if self.wake(state) {
             return Ok(());
         }
@@ -197,9 +201,18 @@ impl Helper {
     fn work(self: Arc<Self>) {
         let mut state = self.lock();
         loop {
-            if let Some((peer, data)) = state.imports.pop_front() {
+            if let Some((peer, mut requests)) = state.imports.pop_front() {
+                if peer.ended().is_some() {
+                    continue;
+                }
+                let data = requests.pop_front();
+                if !requests.is_empty() {
+                    state.imports.push_back((peer.clone(), requests));
+                }
                 drop(state);
-                self.serve(&peer, &data);
+                if let Some(data) = data {
+                    self.serve(&peer, &data);
+                }
             } else if let Some((peer, job)) = state.jobs.pop_front() {
                 let stopping = state.stopping;
                 drop(state);
@@ -329,8 +342,12 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     fn helper(prompter: Option<Prompter>, sink: Sink) -> Arc<Helper> {
+        serving(Modules::default(), prompter, sink)
+    }
+
+    fn serving(modules: Modules, prompter: Option<Prompter>, sink: Sink) -> Arc<Helper> {
         let limits = pickle::Limits::for_messages_of(1 << 20);
-        Arc::new(Helper::new(Modules::default(), sink, prompter, Level::Info, limits))
+        Arc::new(Helper::new(modules, sink, prompter, Level::Info, limits))
     }
 
     fn peer() -> Arc<Peer> {
@@ -392,6 +409,39 @@ mod tests {
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
             );
         }
+        assert!(is_asked.try_recv().is_err());
+    }
+
+    #[test]
+    fn children_have_modules_in_turn_and_ended_ones_none() {
+        let ((asked, is_asked), (go, may_go)) = (channel(), channel());
+        let (asked, may_go) = (Mutex::new(asked), Mutex::new(may_go));
+        let modules = Modules::default();
+        modules.finder(move |name| {
+            asked.lock().unwrap().send(name.to_owned()).expect("the test waits");
+            may_go.lock().unwrap().recv().expect("the test says so");
+            None
+        });
+        let helper = serving(modules, None, Box::new(|_| {}));
+        let (greedy, modest, third, ended) = (peer(), peer(), peer(), peer());
+        let import = |peer: &Arc<Peer>, name: &str| {
+            helper.import(peer, pickle::encode(&Value::Text(name.into())).unwrap()).unwrap();
+        };
+        import(&greedy, "g0");
+        assert_eq!(is_asked.recv_timeout(LONG).unwrap(), "g0");
+        import(&ended, "e1");
+        for (peer, names) in
+            [(&greedy, &["g1", "g2", "g3"][..]), (&modest, &["m1", "m2"]), (&third, &["t1"])]
+        {
+            names.iter().for_each(|name| import(peer, name));
+        }
+        ended.end(End::Shutdown);
+        for expected in ["g1", "m1", "t1", "g2", "m2", "g3"] {
+            go.send(()).unwrap();
+            assert_eq!(is_asked.recv_timeout(LONG).unwrap(), expected);
+        }
+        go.send(()).unwrap();
+        helper.stop(LONG);
         assert!(is_asked.try_recv().is_err());
     }
 

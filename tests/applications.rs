@@ -97,8 +97,9 @@ fn django_queries_a_database_in_memory() {
     });
 }
 
-/// What it imports by names from the settings, inside of functions, and where it looks for templates' tags.
-const DJANGO_LATE: [&str; 15] = [
+/// What it imports by names from the settings, inside of functions, and where it looks for migrations and
+/// templates' tags.
+const DJANGO_LATE: [&str; 16] = [
     "shop",
     "shop.settings",
     "shop.models",
@@ -109,6 +110,7 @@ const DJANGO_LATE: [&str; 15] = [
     "django.views.debug",
     "django.contrib",
     "django.contrib.*",
+    "django.core.management*",
     "django.db.backends.*",
     "django.db.models.sql.compiler",
     "django.template.defaulttags",

@@ -310,7 +310,7 @@ fn a_missing_module_is_the_error_that_it_is_in_a_script() {
 fn odd_names_are_missing_modules_too() {
     const TRY: &str = r#"
 def try_all():
-    for name in 'a-b', 'a b', 'a/b', '../a', 'a..b', 'x' * 5000, 'a\nb', '1a', "a'b":
+    for name in 'a+b', 'a b', 'a/b', '../a', 'a..b', 'x' * 5000, 'a\nb', '1a', "a'b":
         try:
             __import__(name)
         except ImportError:
@@ -322,7 +322,6 @@ def try_all():
 "#;
     isolated(|| {
         let dir = TempDir::new();
-        dir.file("a-b.py", "");
         dir.file("a.py", "");
         dir.file("m\u{e9}t\u{e9}o.py", "def name(): return __name__\n");
         for_each_python(|python| {
@@ -332,6 +331,40 @@ def try_all():
             assert_eq!(run.text("tries:try_all", ()), "all missing");
             if python.version.0 > 2 {
                 assert_eq!(run.text("m\u{e9}t\u{e9}o:name", ()), "m\u{e9}t\u{e9}o");
+            }
+        });
+    });
+}
+
+#[test]
+fn names_that_only_import_module_takes_are_imported() {
+    const CODE: &str = r#"
+import importlib, pkgutil, shop.migrations
+
+def load():
+    names = [name for _, name, ispkg in pkgutil.iter_modules(shop.migrations.__path__)]
+    assert names == ['0001_initial', '0002_more', 'my-mod'], names
+    return ' '.join(importlib.import_module('shop.migrations.' + name).WHICH for name in names)
+"#;
+    isolated(|| {
+        let dir = TempDir::new();
+        dir.file("shop/__init__.py", "");
+        dir.file("shop/migrations/__init__.py", "");
+        for name in ["0001_initial", "0002_more", "my-mod"] {
+            dir.file(&format!("shop/migrations/{name}.py"), format!("WHICH = {name:?}\n"));
+        }
+        // Combining marks are neither letters nor digits.
+        let hindi = "\u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}";
+        dir.file(&format!("{hindi}.py"), "def name(): return __name__\n");
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path()).source("work", CODE).source("odd name", "x = 1\n");
+                modules.source("2nd", "def name(): return __name__\n");
+            });
+            assert_eq!(run.text("work:load", ()), "0001_initial 0002_more my-mod");
+            assert_eq!(run.text("2nd:name", ()), "2nd");
+            if python.version.0 > 2 {
+                assert_eq!(run.text(&format!("{hindi}:name"), ()), hindi);
             }
         });
     });

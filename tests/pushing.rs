@@ -1,7 +1,9 @@
 //! Promise: what a call needs goes ahead of it, so that it costs one round trip whatever it imports; an import
 //! that only shows when it is run costs one for all that it brings with it, and none if it is on a preload list.
 
-use econtext::{Level, Local, Router};
+use std::sync::{Mutex, mpsc};
+
+use econtext::{Level, Local, ModuleSource, Router};
 
 mod support;
 
@@ -238,6 +240,69 @@ fn sources_that_are_registered_later_are_found_by_what_runs_already() {
 }
 
 #[test]
+fn what_comes_to_be_at_a_registered_path_is_found_by_what_runs_already() {
+    const TRY: &str = "def find(name):\n    try:\n        return __import__(name).value\n    \
+        except ImportError:\n        return 'missing'\n";
+    isolated(|| {
+        for_each_python(|python| {
+            let dir = TempDir::new();
+            let run = Run::start(python, |modules| {
+                modules.path(dir.path().join("later")).source("tries", TRY);
+            });
+            assert_eq!(run.text("tries:find", ("others",)), "missing");
+            dir.file("later/built.py", "value = 'found'\n");
+            assert_eq!(run.text("tries:find", ("built",)), "found");
+        });
+    });
+}
+
+#[test]
+fn a_root_that_cannot_be_looked_into_is_nothing_to_calls_of_other_modules() {
+    isolated(|| {
+        let dir = TempDir::new();
+        dir.file("broken.whl", "garbage");
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("tasks", "def f(): return 'fine'\n");
+                modules.path(dir.path().join("broken.whl"));
+            });
+            assert_eq!(run.text("tasks:f", ()), "fine");
+            run.context.call::<u32>("os:getpid", ()).unwrap();
+            assert_eq!(run.text("json:dumps", (1,)), "1");
+            assert_eq!(run.module_traffic(), [">tasks"]);
+            // Who asks for what may be in it is told what is wrong.
+            let error = run.context.call::<()>("other:f", ()).unwrap_err().to_string();
+            assert!(error.contains("broken.whl: not a zip archive"), "{error}");
+        });
+    });
+}
+
+#[test]
+fn a_finder_that_makes_a_call_is_told_that_it_cannot() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |_| {});
+            // Whoever is in a finder for good keeps the router.
+            let context = Mutex::new(Some(run.context.clone()));
+            let (tell, told) = mpsc::channel();
+            run.router.modules().finder(move |name| {
+                let context = context.lock().unwrap().take_if(|_| name == "made")?;
+                let sent = context.function("os:getpid").call_async::<u32>();
+                let _ = tell.send(sent.map(drop).unwrap_err().to_string());
+                Some(ModuleSource::module("made.py", "def f(): return 'made'\n"))
+            });
+            assert_eq!(run.text("made:f", ()), "made");
+            assert_eq!(
+                told.recv().unwrap(),
+                "call of os:getpid: a finder of modules cannot make calls"
+            );
+            // The same thread may, once the finder is done.
+            run.context.call::<u32>("os:getpid", ()).unwrap();
+        });
+    });
+}
+
+#[test]
 fn a_source_that_is_registered_before_a_call_is_there_for_it() {
     const FIND: &str = "def value(name):\n    return __import__(name).value\n";
     isolated(|| {
@@ -271,9 +336,7 @@ fn what_a_context_has_forgotten_is_not_waited_for() {
             let run = Run::start(python, |modules| {
                 modules.path(dir.path());
                 modules.finder(|name| match name {
-                    "made" => {
-                        Some(econtext::ModuleSource::module("<made>", "import two\nvalue = 3\n"))
-                    }
+                    "made" => Some(ModuleSource::module("<made>", "import two\nvalue = 3\n")),
                     _ => None,
                 });
             });

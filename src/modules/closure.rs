@@ -1,6 +1,9 @@
 //! Modules that a program makes when they are asked for.
+//!
+//! Invariant: a closure runs while what goes down a child's stream is held, so no call is made from within one.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::content::{Content, Held};
@@ -33,10 +36,22 @@ impl ModuleSource {
 
 pub(super) type Closure = dyn Fn(&str) -> Option<ModuleSource> + Send + Sync;
 
+thread_local! {
+    static RUNS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is in a closure.
+pub(crate) fn runs() -> bool {
+    RUNS.get()
+}
+
 /// Asks for the module `name`. What goes wrong in the closure is why the module cannot be had.
 pub(super) fn ask(closure: &Closure, name: &str) -> Result<Option<ModuleSource>, String> {
+    let before = RUNS.replace(true);
     // It is shared by threads: a panic leaves it as it would leave what any of them calls.
-    catch_unwind(AssertUnwindSafe(|| closure(name))).map_err(|panic| {
+    let made = catch_unwind(AssertUnwindSafe(|| closure(name)));
+    RUNS.set(before);
+    made.map_err(|panic| {
         let told = panic.downcast_ref::<String>().map(String::as_str);
         let told = told.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         format!("the program's finder panicked: {told}")

@@ -1,7 +1,9 @@
 //! The data files of packages, and what is in their directories.
 //!
 //! Invariant: a path stays below its package, and meets nothing hidden: none of its parts is empty or
-//! begins with a dot. Of the roots themselves only the directories are seen that describe a distribution.
+//! begins with a dot, and no compiled Python. Of the roots themselves only the directories are seen that describe
+//! a distribution. Symbolic links are followed wherever they lead, as Python follows them: who may place one below
+//! a registered directory says what is served.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +48,10 @@ pub(super) fn wanted<'a>(package: &str, path: &'a str) -> Option<Wanted<'a>> {
         None => (path, path.is_empty()),
     };
     let parts: Vec<&str> = if path.is_empty() { Vec::new() } else { inner.split('/').collect() };
-    let is_part = |part: &&str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
+    // What Python keeps compiled would show what is denied as source.
+    let is_part = |part: &&str| {
+        !matches!(*part, "" | "__pycache__") && !part.starts_with('.') && !part.contains('\0')
+    };
     let is_seen = match parts[..] {
         _ if !package.is_empty() => true,
         [] => true,

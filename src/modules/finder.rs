@@ -51,8 +51,8 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Whether something of this name is there, be it refused. Reads no source but those of packages
-    /// that several roots have.
+    /// Whether something of this name is there, be it refused; not what only a root might have that cannot be
+    /// looked into. Reads no source but those of packages that several roots have.
     pub(crate) fn has(&mut self, name: &str) -> bool {
         if name == MAIN {
             return self.sources.script.is_some();
@@ -60,7 +60,7 @@ impl<'a> Finder<'a> {
         if is_own(name) || !is_module_name(name) {
             return self.find(name) != Found::Missing;
         }
-        self.sources.policy.permits(name) && !matches!(self.search.locate(name), Ok(None))
+        self.sources.policy.permits(name) && self.search.has(name)
     }
 
     /// Whether it is there and cannot be served, and so has nothing in it. Reads
@@ -74,22 +74,39 @@ impl<'a> Finder<'a> {
         self.search.top_names()
     }
 
-    /// A data file of a package, or a directory of such.
-    pub(crate) fn data(&mut self, package: &str, path: &str) -> Result<Option<Data>, String> {
-        if package.is_empty() || is_served_name(package) && self.permits_data(package, path) {
-            self.search.data(package, path)
-        } else {
-            Ok(None)
-        }
+    /// The registered paths where this search found nothing: each is given to one search, the first.
+    #[allow(dead_code)]
+    pub(crate) fn missing_paths(&self) -> Vec<String> {
+        self.search.missing_paths()
     }
 
-    /// Whether nothing was said against a file of a package: not as a file either is a module served that
-    /// is denied.
+    /// A data file of a package, or a directory of such.
+    pub(crate) fn data(&mut self, package: &str, path: &str) -> Result<Option<Data>, String> {
+        if package.is_empty() {
+            return self.search.data(package, path);
+        }
+        if !is_served_name(package) || !self.permits_data(package, path) {
+            return Ok(None);
+        }
+        let mut found = self.search.data(package, path)?;
+        if let Some(Data::Listing { entries, .. }) = &mut found {
+            entries.retain(|entry| self.permits_data(package, &format!("{path}{entry}")));
+        }
+        Ok(found)
+    }
+
+    /// Whether a file or a directory of a package may be served: as the module that it is, or would be by its
+    /// name. Of a package that merely leads to an allowed one nothing else is than its own code.
     fn permits_data(&self, package: &str, path: &str) -> bool {
         let policy = &self.sources.policy;
-        let module = path.split('/').map(|part| part.split('.').next().unwrap_or_default());
-        let module = module.fold(package.to_owned(), |name, part| name + "." + part);
-        policy.permits(package) && !policy.denies(&module)
+        let stem = |part: &str| part.split('.').next().unwrap_or_default().to_owned();
+        let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let folders = folders.split('/').filter(|part| !part.is_empty());
+        let folder = folders.fold(package.to_owned(), |name, part| name + "." + &stem(part));
+        match file {
+            "" | "__init__.py" => policy.permits(&folder),
+            file => policy.permits_content(&(folder + "." + &stem(file))),
+        }
     }
 
     fn main(&self) -> Found {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::archive::{Archive, Node};
 use super::content::Content;
 use super::data::Entries;
-use super::is_identifier;
+use super::is_name_part;
 
 #[derive(Clone)]
 pub(super) enum Folder {
@@ -177,8 +177,8 @@ impl Folder {
             // Compiled files too, for a refusal that says what is wrong.
             let module = name.strip_suffix(".py").or_else(|| compiled(name));
             let is_child = match module {
-                Some(stem) => is_identifier(stem) && stem != "__init__",
-                None => is_identifier(name) && name != "__pycache__" && is_folder(),
+                Some(stem) => is_name_part(stem) && stem != "__init__",
+                None => is_name_part(name) && is_folder(),
             };
             if is_child {
                 names.insert(module.unwrap_or(name).to_owned());

@@ -22,6 +22,7 @@ mod ship;
 mod store;
 
 pub use closure::ModuleSource;
+pub(crate) use closure::runs as finder_runs;
 pub(crate) use data::Data;
 pub(crate) use finder::Finder;
 pub(crate) use imports::Target;
@@ -83,15 +84,17 @@ impl Modules {
     ///
     /// A package needs no `__init__.py`: directories without one merge with those of the same name
     /// in other registered places. So do those whose `__init__.py` calls `pkgutil.extend_path` or
-    /// `pkg_resources.declare_namespace`, as on `sys.path`. A relative path counts from the current directory of now. What is at
-    /// the path need not be there yet, it is looked at whenever a module is asked for. Compiled files
-    /// are never served: one without its source is an `ImportError` that says so.
+    /// `pkg_resources.declare_namespace`, as on `sys.path`. A relative path counts from the current directory of
+    /// now. Compiled files are never served: one without its source is an `ImportError` that says so.
     ///
-    /// What a directory or a package had when a context first heard of it counts there. Python's
-    /// `importlib.invalidate_caches()` has it ask again what there is at the top level.
+    /// Nothing need be at the path yet: contexts ask for what may come to be there. But of a directory or a
+    /// package that is there, what it has when a context first hears of it counts in that context. Python's
+    /// `importlib.invalidate_caches()` has it ask again what there is at the top level. Of a module that
+    /// a context does ask for, it gets the source as it is then.
     ///
-    /// Every source and data file under the path can be read by what runs remotely, hidden files aside:
-    /// see [`allow`](Modules::allow) and [`deny`](Modules::deny).
+    /// Every source and data file under the path can be read by what runs remotely, hidden files aside, and so can
+    /// what symbolic links there lead to, wherever that is: see [`allow`](Modules::allow) and
+    /// [`deny`](Modules::deny), which go by the names under which it is asked for.
     ///
     /// Of a zip file, entries are read that are stored or deflated; packages are looked for at its top
     /// level only.
@@ -120,7 +123,8 @@ impl Modules {
     /// child has to ask for each name that it does not find elsewhere.
     ///
     /// It runs on the thread that makes a call or on one of the router's own, so it should be quick and
-    /// must not wait for any context; and it may be asked for a name again. If it panics, the import fails with what it said.
+    /// must not wait for any context; a call that it makes itself is an [`Error::Send`](crate::Error::Send). It may
+    /// be asked for a name again. If it panics, the import fails with what it said.
     pub fn finder(
         &self,
         find: impl Fn(&str) -> Option<ModuleSource> + Send + Sync + 'static,
@@ -153,7 +157,7 @@ impl Modules {
     /// # Panics
     ///
     /// If `package` is not the name of one that can be served, or `path` is not a relative path with
-    /// `/` between its parts, of which none begins with a dot.
+    /// `/` between its parts, of which none begins with a dot or is `__pycache__`.
     pub fn data(
         &self,
         package: impl AsRef<str>,
@@ -267,14 +271,17 @@ fn is_served_name(name: &str) -> bool {
     is_module_name(name) && !is_own(name) && name != MAIN
 }
 
-/// Whether Python could import a module of this name: identifiers, with dots between them.
+/// Whether Python could import a module of this name: parts with dots between them. They need not be
+/// identifiers, since `importlib.import_module("shop.migrations.0001_initial")` takes them, too.
 fn is_module_name(name: &str) -> bool {
-    name.len() <= MAX_NAME_BYTES && name.split('.').all(is_identifier)
+    name.len() <= MAX_NAME_BYTES && name.split('.').all(is_name_part)
 }
 
-fn is_identifier(part: &str) -> bool {
-    let is_letter = |c: char| c.is_alphanumeric() || c == '_';
-    part.chars().all(is_letter) && part.chars().next().is_some_and(|c| !c.is_numeric())
+/// Whether a file or a directory of this name, without the end `.py`, could be a module's.
+fn is_name_part(part: &str) -> bool {
+    let can_be = |c: char| !c.is_control() && !matches!(c, '.' | '/' | '\\');
+    // A star among the names of a package's children is none, and what Python keeps compiled is no package.
+    !matches!(part, "" | "*" | "__pycache__") && part.chars().all(can_be)
 }
 
 fn shown(path: &std::path::Path) -> String {

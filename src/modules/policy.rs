@@ -8,8 +8,9 @@ use std::sync::{MutexGuard, PoisonError};
 use super::{Finder, Modules, is_module_name};
 
 impl Modules {
-    /// Serves only these modules, what is in them, and the packages that lead to them. Without a list,
-    /// everything that was registered.
+    /// Serves only these modules, what is in them, and the packages that lead to them, of which nothing else
+    /// than the `__init__.py`. Without a list, everything that was registered. A data file counts as the module
+    /// that it would be by its name: `app/tasks/a.txt` is in `app.tasks`.
     ///
     /// # Panics
     ///
@@ -53,7 +54,8 @@ impl Modules {
     }
 
     /// What contexts had to ask for so far, as a list for [`preload`](Modules::preload) in a later run: one name a
-    /// line, in the order in which they were first asked for, behind what was on the preload list already.
+    /// line, in the order in which they were first asked for, behind what was on the preload list already; of those
+    /// behind it at most 1 MiB.
     pub fn learned(&self) -> String {
         let preload = self.sources().policy.preload.clone();
         let learned = self.learning();
@@ -81,11 +83,7 @@ impl Modules {
 
     /// Notes that a child had to ask for this.
     pub(super) fn learn(&self, name: &str) {
-        let mut learned = self.learning();
-        if !learned.names.contains(name) {
-            learned.names.insert(name.to_owned());
-            learned.order.push(name.to_owned());
-        }
+        self.learning().add(name);
     }
 
     fn learning(&self) -> MutexGuard<'_, Learned> {
@@ -109,6 +107,19 @@ impl Finder<'_> {
 pub(super) struct Learned {
     names: HashSet<String>,
     order: Vec<String>,
+    bytes: usize,
+}
+
+impl Learned {
+    fn add(&mut self, name: &str) {
+        // A finder may have any name that a child thinks of.
+        let bytes = self.bytes + name.len() + 1;
+        if bytes <= LEARNED_BYTES && !self.names.contains(name) {
+            self.bytes = bytes;
+            self.names.insert(name.to_owned());
+            self.order.push(name.to_owned());
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -133,14 +144,19 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether a module must not be served.
-    pub(super) fn denies(&self, name: &str) -> bool {
+    fn denies(&self, name: &str) -> bool {
         self.deny.iter().any(|denied| is_in(name, denied))
     }
 
     /// Whether a module may be served. The packages that lead to one that is allowed may.
     pub(super) fn permits(&self, name: &str) -> bool {
         let is_allowed = |allowed: &String| is_in(name, allowed) || is_in(allowed, name);
+        !self.denies(name) && (self.allow.is_empty() || self.allow.iter().any(is_allowed))
+    }
+
+    /// Whether everything in it may be served, too, as far as it is not denied.
+    pub(super) fn permits_content(&self, name: &str) -> bool {
+        let is_allowed = |allowed: &String| is_in(name, allowed);
         !self.denies(name) && (self.allow.is_empty() || self.allow.iter().any(is_allowed))
     }
 }
@@ -167,6 +183,8 @@ pub(super) fn names_in(list: &str) -> impl Iterator<Item = &str> {
 
 /// Some times what the largest frameworks need at start, compressed.
 const PUSH_BYTES: usize = 8 << 20;
+/// Some times the names of all modules of the largest frameworks.
+const LEARNED_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +210,23 @@ mod tests {
         ] {
             assert_eq!(policy.permits(name), permitted, "{name}");
         }
+        assert!(
+            policy.permits_content("app.tasks") && policy.permits_content("lib.deep.part.more")
+        );
+        assert!(!policy.permits_content("app.secrets") && !policy.permits_content("lib.deep"));
+    }
+
+    #[test]
+    fn what_is_learned_has_an_end() {
+        let modules = Modules::default();
+        modules.preload("told.before");
+        for number in 0..LEARNED_BYTES / 1000 * 2 {
+            modules.learn(&format!("{number:0999}"));
+            modules.learn(&format!("{:0999}", 0));
+        }
+        let learned = modules.learned();
+        assert_eq!(learned.len(), "told.before\n".len() + LEARNED_BYTES / 1000 * 1000);
+        assert!(learned.starts_with(&format!("told.before\n{:0999}\n{:0999}\n", 0, 1)));
     }
 
     #[test]

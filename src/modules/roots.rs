@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::archive::Archive;
@@ -36,8 +37,10 @@ enum Root {
 }
 
 /// A directory, or an archive in a file.
-struct OnDisk {
+pub(super) struct OnDisk {
     path: PathBuf,
+    /// Whether it has been said that nothing is there.
+    missed: AtomicBool,
     archive: Mutex<Option<(Stamp, Opened)>>,
 }
 
@@ -52,7 +55,11 @@ type Opened = Result<Arc<Archive>, String>;
 
 impl Roots {
     pub(super) fn path(&mut self, path: PathBuf) {
-        self.push(Root::Path(Arc::new(OnDisk { path, archive: Mutex::default() })));
+        self.push(Root::Path(Arc::new(OnDisk {
+            path,
+            missed: false.into(),
+            archive: Mutex::default(),
+        })));
     }
 
     pub(super) fn archive(&mut self, shown: String, bytes: Cow<'static, [u8]>) {
@@ -94,7 +101,11 @@ impl Root {
     fn part(&self) -> Part {
         let folder = match self {
             Root::Closure(closure) => return Part::Closure(closure.clone()),
-            Root::Path(on_disk) => on_disk.folder(),
+            Root::Path(on_disk) => match on_disk.folder() {
+                Ok(None) => return Part::Absent(on_disk.clone()),
+                Ok(Some(folder)) => Ok(folder),
+                Err(reason) => Err(reason),
+            },
             Root::Archive(packed) => packed.open().map(Folder::outermost),
         };
         folder.map_or_else(Part::Broken, Part::Folder)
@@ -102,13 +113,14 @@ impl Root {
 }
 
 impl OnDisk {
-    fn folder(&self) -> Result<Folder, String> {
-        match folder::metadata(&self.path)? {
-            Some(metadata) if metadata.is_file() => {
-                self.open(Stamp::of(&metadata)).map(Folder::outermost)
-            }
-            _ => Folder::list(self.path.clone()),
-        }
+    /// None if nothing is there.
+    fn folder(&self) -> Result<Option<Folder>, String> {
+        let Some(metadata) = folder::metadata(&self.path)? else { return Ok(None) };
+        let folder = match metadata.is_file() {
+            true => self.open(Stamp::of(&metadata)).map(Folder::outermost),
+            false => Folder::list(self.path.clone()),
+        };
+        folder.map(Some)
     }
 
     fn open(&self, stamp: Stamp) -> Opened {
@@ -151,6 +163,8 @@ pub(super) enum Part {
     Closure(Arc<Closure>),
     /// A root that cannot be looked into, and why.
     Broken(String),
+    /// A root that is not there yet.
+    Absent(Arc<OnDisk>),
 }
 
 impl Place {
@@ -208,6 +222,23 @@ impl Search<'_> {
         Ok(place)
     }
 
+    /// Whether a module of this name is there, be it one that cannot be served. What may be in a root that cannot
+    /// be looked into is not: else that would have everything.
+    pub(super) fn has(&mut self, name: &str) -> bool {
+        if let Ok(found) = self.locate(name) {
+            return found.is_some();
+        }
+        let is_sound = |(_, part): &&(usize, Part)| !matches!(part, Part::Broken(_));
+        let top = self.top();
+        let sound: Parts = top.iter().filter(is_sound).cloned().collect();
+        if sound.len() == top.len() {
+            return true;
+        }
+        let mut without = self.roots.clone().search(self.store);
+        without.top = Some(sound);
+        !matches!(without.locate(name), Ok(None))
+    }
+
     /// Looks for `name`, whose last part is `stem`, among the embedded sources and in `parts`.
     fn locate_in(&self, parts: &Parts, name: &str, stem: &str) -> Located {
         let embedded = self.roots.embedded.source(name);
@@ -223,6 +254,7 @@ impl Search<'_> {
             let own = |part| Some((*order, part));
             match part {
                 Part::Broken(reason) => return Err(reason.clone()),
+                Part::Absent(_) => {}
                 Part::Closure(closure) => {
                     if let Some(made) = closure::ask(&**closure, name)? {
                         let is_package = made.package;
@@ -306,11 +338,24 @@ impl Search<'_> {
         for (_, part) in parts.iter() {
             match part {
                 Part::Folder(folder) => folder.children(&mut names),
-                // Who asks for what may be in there is told what is wrong with it.
-                Part::Closure(_) | Part::Broken(_) => drop(names.insert("*".to_owned())),
+                // Who asks for what may be in there is told what is wrong with it, or finds it by then.
+                Part::Closure(_) | Part::Broken(_) | Part::Absent(_) => {
+                    names.insert("*".to_owned());
+                }
             }
         }
         names.into_iter().collect()
+    }
+
+    /// The paths where this search found nothing, as far as no search before has given them.
+    pub(super) fn missing_paths(&self) -> Vec<String> {
+        let missing = |(_, part): &(usize, Part)| match part {
+            Part::Absent(root) if !root.missed.swap(true, Ordering::Relaxed) => {
+                Some(super::shown(&root.path))
+            }
+            _ => None,
+        };
+        self.top.iter().flat_map(|parts| parts.iter()).filter_map(missing).collect()
     }
 
     /// The data file or directory at `path` in a package; in no package, what describes a distribution.

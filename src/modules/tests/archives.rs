@@ -166,7 +166,11 @@ fn names_that_lead_out_of_an_archive_are_not_in_it() {
 
 #[test]
 fn what_is_no_archive_says_so_to_whoever_asks_for_what_may_be_in_it() {
-    let dir = Dir::new(&["x.py", "no.whl"]);
+    let dir = Dir::new(&["x.py", "no.whl", "shared/part.py"]);
+    dir.write(
+        "shared/__init__.py",
+        "__path__ = __import__('pkgutil').extend_path(__path__, __name__)",
+    );
     let modules = serving(&[&dir]);
     modules.path(dir.path().join("no.whl"));
     modules.source("behind", "");
@@ -175,7 +179,21 @@ fn what_is_no_archive_says_so_to_whoever_asks_for_what_may_be_in_it() {
     let wanted = format!("{file}: not a zip archive, or one that is cut off");
     assert_eq!(refusal(&modules, "other"), wanted);
     assert_eq!(refusal(&modules, "behind"), wanted);
-    assert_eq!(modules.searching().top(), ["*", "behind", "x"]);
+    assert_eq!(modules.searching().top(), ["*", "behind", "shared", "x"]);
+    // It might have everything; that is no reason to send reasons ahead for every name.
+    let mut finder = modules.searching();
+    for (name, there) in [
+        ("x", true),
+        ("behind", true),
+        ("other", false),
+        ("os.path", false),
+        ("x.y", false),
+        ("shared", true),
+        ("shared.part", true),
+        ("shared.other", false),
+    ] {
+        assert_eq!(finder.has(name), there, "{name}");
+    }
     // Nothing is remembered of it once there is another file.
     dir.write("no.whl", zip([stored("other.py", "at last")]).bytes());
     assert_eq!((text(&modules, "other"), text(&modules, "behind")), ("at last".into(), "".into()));

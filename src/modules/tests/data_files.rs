@@ -373,19 +373,73 @@ fn what_is_denied_is_no_data_either() {
         "app/secrets/__init__.py",
         "app/secrets/key.py",
         "app/other.py",
+        "app/other.pyc",
+        "app/__pycache__/other.cpython-313.pyc",
     ]);
     let modules = serving(&[&dir]);
     modules.deny(["app.secrets", "app.other"]);
     assert_eq!(read(&modules, "app", "x.txt").0, "app/x.txt");
+    assert_eq!(listing(&modules, "app", ""), "__init__.py x.txt");
     for (package, path) in [
         ("app", "secrets/key.py"),
         ("app", "secrets/"),
         ("app", "secrets/__init__.py"),
         ("app", "other.py"),
+        ("app", "other.pyc"),
+        ("app", "__pycache__/other.cpython-313.pyc"),
+        ("app", "__pycache__/"),
+        ("app.__pycache__", "other.cpython-313.pyc"),
+        ("app.__pycache__", ""),
         ("app.secrets", ""),
         ("app.secrets", "key.py"),
     ] {
         nothing(&modules, package, path);
+    }
+}
+
+#[test]
+fn of_what_merely_leads_to_what_is_allowed_only_the_code_is_served() {
+    for (modules, _, _dir) in everywhere(&[
+        ("app/__init__.py", "app"),
+        ("app/tasks.py", "tasks"),
+        ("app/secrets.py", "secrets"),
+        ("app/x.txt", "x"),
+        ("app/secret/__init__.py", "secret"),
+        ("app/secret/key.txt", "key"),
+        ("app/lib/__init__.py", "lib"),
+        ("app/lib/x.txt", "x"),
+        ("app/lib/part/__init__.py", "part"),
+        ("app/lib/part/data/y.txt", "y"),
+        ("n/x.txt", "x"),
+    ]) {
+        modules.allow(["app.tasks", "app.lib.part"]);
+        for (package, path, text) in [
+            ("app", "__init__.py", "app"),
+            ("app", "tasks.py", "tasks"),
+            ("app", "lib/__init__.py", "lib"),
+            ("app.lib", "__init__.py", "lib"),
+            ("app", "lib/part/data/y.txt", "y"),
+            ("app.lib.part", "data/y.txt", "y"),
+        ] {
+            assert_eq!(read(&modules, package, path).0, text, "{package} {path}");
+        }
+        for (package, path) in [
+            ("app", "secrets.py"),
+            ("app", "x.txt"),
+            ("app", "secret/"),
+            ("app", "secret/__init__.py"),
+            ("app", "secret/key.txt"),
+            ("app.secret", "key.txt"),
+            ("app", "lib/x.txt"),
+            ("app.lib", "x.txt"),
+            ("n", "x.txt"),
+            ("n", ""),
+        ] {
+            nothing(&modules, package, path);
+        }
+        assert_eq!(listing(&modules, "app", ""), "__init__.py lib/__init__.py tasks.py");
+        assert_eq!(listing(&modules, "app", "lib/"), "__init__.py part/__init__.py");
+        assert_eq!(listing(&modules, "app.lib.part", ""), "__init__.py data/");
     }
 }
 
@@ -398,6 +452,7 @@ fn data_needs_the_name_of_a_file() {
         ("app", "/x"),
         ("app", ".x"),
         ("app", "a//b"),
+        ("app", "__pycache__/a.pyc"),
         ("", "x.txt"),
         ("", "a.dist-info"),
         ("", "app/x.txt"),

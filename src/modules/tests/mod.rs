@@ -115,7 +115,7 @@ fn the_children_of_a_package_are_its_modules_packages_and_directories_sorted() {
     }
     let modules = serving(&[&dir]);
     modules.source("p.m", "").source("p.q.r", "").source("pp.x", "");
-    assert_eq!(children(&modules, "p"), "a data m q stale z");
+    assert_eq!(children(&modules, "p"), "1st a data m not-a-name q stale z");
     assert_eq!(children(&modules, "p.a"), "");
 }
 
@@ -263,8 +263,28 @@ fn a_directory_may_appear_after_it_was_registered() {
     let modules = Modules::default();
     modules.path(dir.path().join("later"));
     assert_eq!(modules.find("x"), Found::Missing);
+    // A child asks for what may be there by then.
+    assert_eq!(modules.searching().top(), ["*"]);
     dir.write("later/x.py", "here");
-    assert_eq!(text(&modules, "x"), "here");
+    assert_eq!((text(&modules, "x"), modules.searching().top()), ("here".into(), vec!["x".into()]));
+}
+
+#[test]
+fn a_path_where_nothing_is_is_told_once() {
+    let dir = Dir::new(&["x.py"]);
+    let modules = serving(&[&dir]);
+    let missing = dir.path().join("mistyped");
+    modules.path(&missing);
+    let mut finder = modules.searching();
+    assert_eq!(finder.missing_paths(), [""; 0]);
+    assert!(finder.has("x"));
+    assert_eq!(finder.missing_paths(), [missing.to_str().unwrap()]);
+    assert_eq!(finder.missing_paths(), [""; 0]);
+    // What is registered later does not make it another.
+    modules.source("y", "");
+    let mut finder = modules.searching();
+    assert!(finder.has("y"));
+    assert_eq!(finder.missing_paths(), [""; 0]);
 }
 
 #[test]
@@ -345,7 +365,7 @@ fn the_names_at_the_top_are_those_of_all_roots() {
     std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).unwrap();
     let modules = serving(&[&dir]);
     modules.path("/no/such/directory").source("e.mbedded", "").data("d", "x.txt", b"");
-    let top = ["d", "e", "fast", "linked", "linked_n", "n", "old", "p", "x"];
+    let top = ["*", "d", "e", "fast", "linked", "linked_n", "n", "not-a-name", "old", "p", "x"];
     assert_eq!(modules.searching().top(), top);
     assert_eq!(Modules::default().searching().top(), [""; 0]);
 }
@@ -396,6 +416,34 @@ fn names_that_are_no_module_never_reach_the_disk() {
         ["", ".", "x.", ".x", "../x", "x/y", "x\0", "x y", "1x", climbing, &absolute, &long, &deep]
     {
         assert_eq!(modules.find(name), Found::Missing, "{name:.20}");
+    }
+}
+
+#[test]
+fn names_that_are_no_identifiers_are_found_as_python_finds_them() {
+    let names =
+        ["0001_initial", "my-mod", "two words", "\u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}", "#*"];
+    let files = names.map(|name| format!("p/{name}.py"));
+    let dir = Dir::new(&files.each_ref().map(|name| &**name));
+    for file in ["p/__init__.py", "p/*.py", "p/a\nb.py", "p/a\\b.py", "p/\x7f.py", "p/.py"] {
+        dir.write(file, "");
+    }
+    let packed = Modules::default();
+    packed.archive("p.whl", zip::zip(files.each_ref().map(|name| zip::stored(name, name))).bytes());
+    let embedded = Modules::default();
+    for (name, file) in names.iter().zip(&files) {
+        embedded.source(format!("p.{name}"), &**file);
+    }
+    for modules in [serving(&[&dir]), packed, embedded] {
+        for (name, file) in names.iter().zip(&files) {
+            assert_eq!(text(&modules, &format!("p.{name}")), *file);
+        }
+        let mut sorted = names;
+        sorted.sort();
+        assert_eq!(children(&modules, "p"), sorted.join(" "));
+        for name in ["p.*", "p.a\nb", "p.a\\b", "p.\x7f"] {
+            assert_eq!(modules.find(name), Found::Missing, "{name}");
+        }
     }
 }
 
