@@ -250,6 +250,9 @@ fn what_comes_to_be_at_a_registered_path_is_found_by_what_runs_already() {
                 modules.path(dir.path().join("later")).source("tries", TRY);
             });
             assert_eq!(run.text("tries:find", ("others",)), "missing");
+            let path = dir.path().join("later").display().to_string();
+            let warning = format!("modules are to be served from {path}, and nothing is there");
+            run.log.wait_for("the warning", |record| record.message == warning);
             dir.file("later/built.py", "value = 'found'\n");
             assert_eq!(run.text("tries:find", ("built",)), "found");
         });

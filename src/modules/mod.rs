@@ -134,6 +134,9 @@ impl Modules {
 
     /// Serves one module out of the program itself, under its dotted name: `tasks`, `app.load`.
     ///
+    /// Any encoding will do that the text itself declares (PEP 263); without a declaration it is UTF-8, for
+    /// Python 2.7 ASCII.
+    ///
     /// The packages in the name come to be without further ado; to give one text, register it too
     /// (as `app`, or as `app.__init__` if none of its modules are registered here). Of two sources
     /// with the same name, the first counts.

@@ -152,6 +152,10 @@ impl<'a> Shipment<'a> {
         if self.shipped.version != Some(version) {
             self.shipped.version = Some(version);
             self.shipped.foreign.clear();
+            for path in self.finder.missing_paths() {
+                let note = format!("modules are to be served from {path}, and nothing is there");
+                self.say(Level::Warning, note);
+            }
             let names = message::roots(&self.finder.top());
             let any = || message::roots(&["*".to_owned()]);
             self.send(if self.fits(&names) { names } else { any() });
