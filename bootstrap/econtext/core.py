@@ -729,7 +729,7 @@ class Importer(object):
         # name: (names of children or None, path, compressed source, what comes with it), None if no parent has it.
         # That of the empty name has as its children the names that are served at the top level.
         self.modules, self.coming = {}, set()  # what was asked for or pushed, and names that surely will be pushed
-        self.loaded = set()  # names of which the parent's modules were taken
+        self.loaded = set()  # names of the parent's modules that were executed
         self.waiting = {}  # name: [lock, what came, whether anything came] of each thread that waits
         self.lock, self.once, self.busy = _thread.allocate_lock(), _thread.allocate_lock(), set()
         self.owner, self.server, self.closed = None, None, False

@@ -65,7 +65,6 @@ class Server(object):
         children, path, compressed = found[:3]
         directory = (path.rpartition('/')[0] if compressed else path) or name
         self.packages[posixpath.normpath(directory)] = name
-        self.finder.loaded.add(name)
         if name in core.HOOKED:  # what is in it is to come from there, too
             core.HOOKED.update(name + '.' + child for child in children)
         return [ENTRY + directory]
