@@ -93,6 +93,7 @@ fn django_queries_a_database_in_memory() {
         ];
         django.check(&sources, &DJANGO_LATE, |run, _| {
             assert_eq!(run.text("work:work", ()), "found GRACE:10 ADA:5");
+            assert_eq!(run.text("work:migrate", ()), "ada");
         });
     });
 }

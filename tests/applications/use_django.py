@@ -1,7 +1,6 @@
-"""django.setup() with settings that are no file, its own migrations, and a query on a database in memory."""
+"""django.setup() with settings that are no file, a query on a database in memory, and Django's own migrations."""
 import os
 import django
-from django.core.management import call_command
 from django.db import connection
 from django.db.models import Sum
 
@@ -9,12 +8,6 @@ from django.db.models import Sum
 def work():
     os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'
     django.setup()
-    if django.VERSION >= (2,):  # earlier ones look for migrations in directories alone
-        # Each of these is a module whose name begins with a digit.
-        from django.core.management.commands.migrate import Command
-        call_command(Command(), verbosity=0)
-        from django.contrib.auth.models import User
-        User.objects.create_user('ada', password='secret')
     from shop.models import Customer, Order
     with connection.schema_editor() as editor:
         editor.create_model(Customer)
@@ -28,3 +21,15 @@ def work():
     from django.template import Context, engines
     template = engines['django'].from_string('{{ found|upper }}').template
     return 'found ' + template.render(Context({'found': found}))
+
+
+def migrate():
+    """After work(): each of Django's migrations is a module whose name begins with a digit."""
+    if django.VERSION < (2,):  # looks for them in directories alone
+        return 'ada'
+    from django.core.management import call_command
+    from django.core.management.commands.migrate import Command
+    call_command(Command(), verbosity=0)
+    from django.contrib.auth.models import User
+    User.objects.create_user('ada', password='secret')
+    return User.objects.get().username
