@@ -224,16 +224,19 @@ fn no_more_goes_ahead_than_the_limit() {
 
 #[test]
 fn sources_that_are_registered_later_are_found_by_what_runs_already() {
-    const WAIT: &str = "import time\n\ndef wait(name):\n    while True:\n        try:\n            \
-        return __import__(name).value\n        except ImportError:\n            time.sleep(.002)\n";
+    const WAIT: &str = "def wait(name, sender):\n    while True:\n        try:\n            \
+        return __import__(name).value\n        except ImportError:\n            sender.send(name)\n";
     isolated(|| {
         for_each_python(|python| {
             let run = Run::start(python, |modules| {
                 modules.source("waits", WAIT);
             });
-            let waiting = run.context.call_async::<u32>("waits:wait", ("late",)).unwrap();
-            // It has looked in vain: the next call comes to its turn only after that.
+            let (sender, looked) = run.router.channel::<String>();
+            let waiting = run.context.call_async::<u32>("waits:wait", ("late", sender)).unwrap();
+            // It has looked in vain, and goes on as fast as that is read.
+            assert_eq!(looked.recv().unwrap(), "late");
             run.router.modules().source("late", "value = 5\n");
+            looked.iter().for_each(|name| assert_eq!(name.unwrap(), "late"));
             assert_eq!(waiting.get().unwrap(), 5);
         });
     });

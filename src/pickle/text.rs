@@ -39,7 +39,7 @@ fn unescape_surrogates<'a>(bytes: &[u8]) -> Result<Node<'a>, usize> {
     Ok(Node::Bytes(out.into()))
 }
 
-/// The `raw-unicode-escape` of UNICODE: Latin-1 with `\uXXXX` and `\UXXXXXXXX`; as UTF-8 with surrogates.
+/// The `raw-unicode-escape` of UNICODE: Latin-1 with `\u` and four hexadecimal digits, `\U` and eight; as UTF-8 with surrogates.
 pub(super) fn unescape_unicode(line: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(line.len());
     let mut rest = line;
