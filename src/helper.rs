@@ -1,7 +1,7 @@
 //! The one helper thread: what may block, so that the broker never does.
 //!
-//! It runs the user's log sink and prompt handler, writes stderr, and reads and compresses modules. It
-//! starts when it is first needed. Its queues are bounded: log lines beyond 1 MiB a child are dropped, and
+//! It runs the user's log sink and prompt handler, writes stderr, and reads and compresses the modules that
+//! children ask for (a caller's own thread, those that go ahead of its call). It starts when it is first needed. Its queues are bounded: log lines beyond 1 MiB a child are dropped, and
 //! counted in a record of their own; module requests beyond 1,000 a child are refused; a child that starts
 //! has one question at a time. Modules go first, since an import waits for them, then questions, then log
 //! lines. Of modules each child has one in turn, so that none waits for all that another asks for; and an ended

@@ -7,7 +7,7 @@ use econtext::{Level, Local, ModuleSource, Router};
 
 mod support;
 
-use support::{Log, Run, TempDir, for_each_python, isolated};
+use support::{Log, Python, Run, TempDir, for_each_python, isolated};
 
 /// A package whose modules import each other in many ways.
 fn application(dir: &TempDir) {
@@ -30,15 +30,20 @@ fn application(dir: &TempDir) {
     dir.file("helper.py", "value = 4\n");
 }
 
+/// A context that is served a directory.
+fn serving(python: &Python, dir: &TempDir) -> Run {
+    Run::start(python, |modules| {
+        modules.path(dir.path());
+    })
+}
+
 #[test]
 fn a_call_brings_what_its_module_imports_in_the_order_of_execution() {
     isolated(|| {
         let dir = TempDir::new();
         application(&dir);
         for_each_python(|python| {
-            let run = Run::start(python, |modules| {
-                modules.path(dir.path());
-            });
+            let run = serving(python, &dir);
             assert_eq!(run.context.call::<u32>("app.tasks:run", ()).unwrap(), 7);
             assert_eq!(
                 run.module_traffic(),
@@ -67,9 +72,7 @@ fn an_import_that_shows_when_it_is_run_brings_what_it_imports() {
         let dir = TempDir::new();
         application(&dir);
         for_each_python(|python| {
-            let run = Run::start(python, |modules| {
-                modules.path(dir.path());
-            });
+            let run = serving(python, &dir);
             run.context.call::<u32>("app.tasks:run", ()).unwrap();
             run.module_traffic();
             assert_eq!(run.context.call::<u32>("app.tasks:lazy", ()).unwrap(), 8);

@@ -75,7 +75,6 @@ impl<'a> Finder<'a> {
     }
 
     /// The registered paths where this search found nothing: each is given to one search, the first.
-    #[allow(dead_code)]
     pub(crate) fn missing_paths(&self) -> Vec<String> {
         self.search.missing_paths()
     }

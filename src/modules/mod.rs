@@ -42,7 +42,7 @@ use store::Store;
 /// library and what is installed there. A cheap handle; clones register with the same router.
 ///
 /// Modules are looked for in the order in which sources and directories were registered. They are read
-/// when a child first imports them; what was imported already stays as it was.
+/// when a call or an import first needs them; what was imported already stays as it was.
 ///
 /// ```no_run
 /// # fn serve(modules: &econtext::Modules) {
