@@ -55,7 +55,7 @@ def decode(data, auth, allowed=GLOBALS):
 def post(context_id, handle, data, reply_to=0):
     router = core.router
     if context_id != router.id:
-        return router.stream.send(context_id, handle, data, reply_to)
+        return router.post(context_id, handle, data, reply_to)
     function = router.handlers.get(handle, (None,))[0]
     if function:
         function(router.id, router.id, reply_to, data)

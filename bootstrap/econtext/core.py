@@ -68,7 +68,9 @@ except ImportError:
     _socket = None
 
 clock = getattr(time, 'monotonic', time.time)
-GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE, PING = 100, 101, 102, 106, 107, 108
+GET_MODULE, CALL_FUNCTION, FORWARD_LOG, ADD_ROUTE, DEL_ROUTE = 100, 101, 102, 103, 104
+ALLOCATE_ID, SHUTDOWN, LOAD_MODULE, PING = 105, 106, 107, 108
+OWN = b'econtext.'  # how the modules begin whose functions are the library's, with what precedes that in a call
 DEBUG, WARNING, ERROR = 10, 30, 40
 HOOKED = set(['logging', 'linecache'])  # local modules that econtext.importer takes over once they are imported
 HEADER = Struct('>6L')  # length, dst, src, auth, handle, reply_to; the MAC stands before it
@@ -116,6 +118,12 @@ class Context(object):
 
     def __reduce__(self):
         return Context, (self.id, self.name)
+
+    def call(self, *args, **kwargs):
+        return load('econtext.call').call(self, *args, **kwargs)
+
+    def call_async(self, *args, **kwargs):
+        return load('econtext.call').call_async(self, *args, **kwargs)
 
     def __repr__(self):
         return 'Context(%r, %r)' % (self.id, self.name)
@@ -236,16 +244,20 @@ def pipe():
 
 class Stream(object):
     """The frames to and from the parent. Any thread sends; who leads receives, and writes what is queued."""
+    leader = None
 
-    def __init__(self, fd_in, fd_out, id, key, limit, protect, wake):
-        self.fd_in, self.fd_out = private(fd_in, os.O_NONBLOCK), private(fd_out, os.O_NONBLOCK)
+    def __init__(self, id, key, limit, protect, wake):
         self.id, self.limit, self.protect, self.wake = id, limit, protect, wake
         self.sign, self.verify = signer(key, b'up'), signer(key, b'down')
-        self.lock, self.pid, self.owner, self.leader = _thread.allocate_lock(), os.getpid(), None, None
+        self.lock, self.pid, self.owner = _thread.allocate_lock(), os.getpid(), None
         self.queue, self.queued, self.ended, self.full, self.waiters = deque(), 0, False, False, []
         self.rest, self.large, self.largest = b'', None, 0
 
-    def send(self, dst, handle, data, reply_to=0, hold=False):
+    def open(self, fd_in, fd_out):
+        self.fd_in, self.fd_out = private(fd_in, os.O_NONBLOCK), private(fd_out, os.O_NONBLOCK)
+        self.file = FileIO(fd_in, 'rb', closefd=False)
+
+    def send(self, dst, handle, data, reply_to=0, hold=False, src=None, auth=None):
         """Send the pickle `data`. With `hold`, more will follow at once: it may be written together with that."""
         if len(data) > self.limit:
             raise StreamError('a message of %d bytes is over the limit of %d' % (len(data), self.limit))
@@ -253,18 +265,20 @@ class Stream(object):
             raise StreamError('this is a forked copy of the context, which has no stream')
         me, waiter = _thread.get_ident(), None
         if self.owner == me:  # a finalizer, run by a collection in the middle of a send of this very thread
-            return router.defer(lambda: self.send(dst, handle, data, reply_to))
+            return router.defer(lambda: self.send(dst, handle, data, reply_to, False, src, auth))
         with self.lock:
             if self.ended:
                 return
             self.owner = me
-            head = HEADER.pack(20 + len(data), dst, self.id, self.id, handle, reply_to)
+            if src is None:
+                src = auth = self.id
+            head = HEADER.pack(20 + len(data), dst, src, auth, handle, reply_to)
             if len(data) < LARGE:
                 head += data
-                self.queue.append(self.sign(head) + head)
+                self.put(self.sign(head) + head)
             else:
                 data = memoryview(data)
-                self.queue.extend((self.sign(head, data[:self.protect]) + head, data))
+                self.put(self.sign(head, data[:self.protect]) + head, data)
             self.queued += 44 + len(data)
             hold = hold and self.queued < LARGE
             if not (hold or self.full):
@@ -278,6 +292,9 @@ class Stream(object):
             self.wake()
         if waiter:
             waiter.acquire()
+
+    def put(self, *parts):
+        self.queue.extend(parts)
 
     def write(self):
         """Write what is queued until the descriptor would block. The caller has the lock."""
@@ -439,33 +456,36 @@ class Router(object):
 
     def __init__(self, fd_in, fd_out, config):
         (self.id, self.parents, key, self.name, self.level, limit, protect, self.window, self.grace_ms,
-         self.hello, self.unidirectional, self.has_main, always) = config
+         self.hello, self.unidirectional, self.has_main, self.always) = config
         self.parent, self.name, key = self.parents[0], text(self.name), bytes(key)
-        HOOKED.update(map(str, always))
+        HOOKED.update(map(str, self.always))
         self.errors = private(os.dup(2))  # what ends the stream is said on the real stderr
         self.wake_fd, self.woken_by = pipe()
         self.rouse_fd, self.roused_by = pipe()
         for fd in self.woken_by, self.roused_by:
             private(fd, os.O_NONBLOCK)
         self.woken = self.wanted = self.resting = False
-        self.attending = self.broker = None  # which threads have to read messages, so that they must not wait for one
+        self.main, self.attending, self.broker = _thread.get_ident(), None, None  # which threads have to read messages, so that they must not wait for one
         self.turns, self.due = 0, 0  # of the main thread: how often it has led, until when it need not
-        self.stream = Stream(fd_in, fd_out, self.id, key, limit, protect, self.wake)
-        self.stream.file = FileIO(fd_in, 'rb', closefd=False)
+        self.stream = Stream(self.id, key, limit, protect, self.wake)
+        self.stream.open(fd_in, fd_out)
+        self.post = self.stream.send  # econtext.routes has a better one
+        self.early = None  # messages for contexts below, until econtext.routes is here to pass them on
         self.calls, self.deferred, self.lead = deque(), deque(), _thread.allocate_lock()
         self.handles = itertools.count(1000)
         self.handlers = {}
-        for handle, function in (CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown), (PING, self.on_ping):
+        for handle, function in ((CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown), (PING, self.on_ping),
+                                 (ADD_ROUTE, self.on_add_route), (DEL_ROUTE, self.on_del_route)):
             self.handlers[handle] = function, self.parents
         self.polled = Poll()
-        self.watched, self.loggers, self.paused = {}, [], False
+        self.watched, self.loggers, self.sources, self.paused = {}, [], [], False
         self.writing = self.closed = self.running = self.main_left = False
         self.reason = self.deadline = None
         self.watch(fd_in, self.on_frames)
         self.watch(self.wake_fd, self.on_wake)
 
     def send(self, dst, handle, value, reply_to=0):
-        self.stream.send(dst, handle, encode(value), reply_to)
+        self.post(dst, handle, encode(value), reply_to)
 
     def log(self, name, level, message):
         self.send(0, FORWARD_LOG, (text(name), level, message))
@@ -601,11 +621,11 @@ class Router(object):
                 self.unwatch(stream.fd_out)
         if (stream.queued > QUEUE_BYTES) != self.paused:
             self.paused = not self.paused
-            for logger in self.loggers:
+            for source in self.sources:
                 if self.paused:
-                    self.unwatch(logger.fd)
+                    self.unwatch(source.fd)
                 else:
-                    self.watch(logger.fd, logger.read)
+                    self.watch(source.fd, source.read)
         for fd, event in self.poll(self.polled, wait_ms):
             if fd in self.watched:
                 self.watched[fd]()
@@ -620,21 +640,8 @@ class Router(object):
 
     def on_frames(self):
         try:
-            for dst, src, auth, handle, reply_to, data in self.stream.receive():
-                function, allowed = self.handlers.get(handle, (None, None))
-                if dst != self.id:
-                    reason = 'context %d has no route to context %d' % (self.id, dst)
-                elif not function:
-                    reason = 'context %d has no handle %d' % (self.id, handle)
-                elif allowed is not None and auth not in allowed:
-                    reason = 'context %d may not send to handle %d of context %d' % (auth, handle, self.id)
-                else:
-                    function(src, auth, reply_to, data)
-                    continue
-                if reply_to:
-                    self.stream.send(src, reply_to, encode_dead(reason))
-                if self.level <= (WARNING if reply_to else DEBUG):  # to a sender that has gone there may be late grants
-                    self.log('econtext', WARNING, text(reason))
+            for frame in self.stream.receive():
+                self.arrive(*frame)
         except StreamError as error:
             self.say('the stream to the parent is broken: %s' % error)
             self.end(str(error))
@@ -642,11 +649,57 @@ class Router(object):
             if not (error.args and again(error)):
                 self.end('the stream to the parent has ended')
 
+    def arrive(self, dst, *message):
+        """Take a message from the parent."""
+        if dst == self.id:
+            self.deliver(*message)
+        elif self.early is not None:
+            self.early.append((dst,) + message)
+        else:
+            self.refuse('context %d has no route to context %d' % (self.id, dst), *message)
+
+    def deliver(self, src, auth, handle, reply_to, data):
+        function, allowed = self.handlers.get(handle, (None, None))
+        if not function:
+            self.refuse('context %d has no handle %d' % (self.id, handle), src, auth, handle, reply_to, data)
+        elif allowed is not None and auth not in allowed:
+            self.refuse('context %d may not send to handle %d of context %d' % (auth, handle, self.id),
+                        src, auth, handle, reply_to, data)
+        else:
+            function(src, auth, reply_to, data)
+
+    def refuse(self, reason, src, auth, handle, reply_to, data):
+        if reply_to:
+            self.post(src, reply_to, encode_dead(reason))
+        if self.level <= (WARNING if reply_to or handle < 1000 else DEBUG):  # to who has gone there are late grants
+            self.log('econtext', WARNING, text(reason))
+
+    def on_add_route(self, src, auth, reply_to, data):
+        """A context below is about to be started, the first."""
+        if self.early is None:
+            self.early = []
+            _thread.start_new_thread(load, ('econtext.routes',))
+        self.early.append((self.id, src, auth, ADD_ROUTE, reply_to, data))
+
+    def on_del_route(self, src, auth, reply_to, data):
+        self.lose(decode(data)[0])
+
+    def lose(self, id):
+        """A context has gone: end what waits for it."""
+        dead = encode_dead('context %d is gone' % id)
+        for handle in list(self.handlers):
+            function, allowed = self.handlers.get(handle, (None, None))
+            if handle >= 1000 and allowed and allowed[0] == id:
+                function(self.id, self.id, 0, dead)
+
     def on_call(self, src, auth, reply_to, data):
-        if not self.closed:
+        if self.closed:
+            if reply_to:
+                self.post(src, reply_to, encode_dead(self.reason))
+        elif OWN in data[:16]:  # not behind the calls of the user's
+            _thread.start_new_thread(run_call, (src, reply_to, data))
+        else:
             self.calls.append((src, reply_to, data))
-        elif reply_to:
-            self.stream.send(src, reply_to, encode_dead(self.reason))
 
     def on_ping(self, src, auth, reply_to, data):
         if reply_to:
@@ -660,7 +713,7 @@ class Router(object):
             except IndexError:  # the main thread took it just now
                 break
             if reply_to:
-                self.stream.send(src, reply_to, encode_dead(self.reason))
+                self.post(src, reply_to, encode_dead(self.reason))
 
     def close(self, reason):
         """Begin to leave: no more calls, and whoever waits for a message waits no longer."""
@@ -936,7 +989,7 @@ def find_function(module, class_, function):
 
 def run_calls():
     """Run calls on the main thread until there will be no more."""
-    calls, stream = router.calls, router.stream
+    calls = router.calls
     while True:
         try:
             more = router.attend()
@@ -948,41 +1001,48 @@ def run_calls():
             src, reply_to, data = calls.popleft()
         except IndexError:  # shutdown took it
             continue
-        name = 'the call'
-        try:
-            module, class_, function, args, kwargs = decode(data)
-            del data
-            name = '.'.join(filter(None, (module, class_, function)))
-            found = find_function(str(module), class_, function)
-            if not PROTOCOL or kwargs:
-                kwargs = dict((key if type(key) is str else str(key), kwargs[key]) for key in kwargs)
-            for keyword in getattr(found, 'econtext_takes', ()):
-                kwargs[keyword] = gifts[keyword]
+        run_call(src, reply_to, data)
+
+
+def run_call(src, reply_to, data):
+    """Run a call and send its answer."""
+    stream, name, is_main = router.stream, 'the call', _thread.get_ident() == router.main
+    try:
+        module, class_, function, args, kwargs = decode(data)
+        del data
+        name = '.'.join(filter(None, (module, class_, function)))
+        found = find_function(str(module), class_, function)
+        if not PROTOCOL or kwargs:
+            kwargs = dict((key if type(key) is str else str(key), kwargs[key]) for key in kwargs)
+        for keyword in getattr(found, 'econtext_takes', ()):
+            kwargs[keyword] = gifts[keyword]
+        if is_main:
             router.running = True
-            result = found(*args, **kwargs)
+        result = found(*args, **kwargs)
+        if is_main:
             router.running = False
-            name = 'the result of %s cannot be sent: ' % name
-            data = encode(result)
-            if len(data) > stream.limit:
-                raise ValueError('it takes %d bytes where the limit is %d' % (len(data), stream.limit))
-        except BaseException:
+        name = 'the result of %s cannot be sent: ' % name
+        data = encode(result)
+        if len(data) > stream.limit:
+            raise ValueError('it takes %d bytes where the limit is %d' % (len(data), stream.limit))
+    except BaseException:
+        if is_main:
             router.running = False
-            if os.getpid() != stream.pid:
-                leave_copy(True)
-            result = failure(name if name.endswith(': ') else '')
-            data = encode(result)
-            if not reply_to:
-                router.log('econtext', ERROR, text('%s (nobody waits for its answer):\n%s' % (name, result.args[2])))
-        if os.getpid() != stream.pid:  # a forked copy came back
-            leave_copy(False)
-        if reply_to:
-            stream.send(src, reply_to, data, 0, bool(calls))
-        found = args = kwargs = result = data = None
+        if os.getpid() != stream.pid:
+            leave_copy(True)
+        result = failure(name if name.endswith(': ') else '')
+        data = encode(result)
+        if not reply_to:
+            router.log('econtext', ERROR, text('%s (nobody waits for its answer):\n%s' % (name, result.args[2])))
+    if os.getpid() != stream.pid:  # a forked copy came back
+        leave_copy(False)
+    if reply_to:
+        router.post(src, reply_to, data, 0, is_main and bool(router.calls))
 
 
 def interrupt(number, frame):
     """^C in the master's terminal: it may stop a user's function, but no send halfway."""
-    if router.running and (frame.f_globals is not globals() or frame.f_code is run_calls.__code__):
+    if router.running and (frame.f_globals is not globals() or frame.f_code is run_call.__code__):
         raise KeyboardInterrupt
 
 
@@ -1042,6 +1102,7 @@ def set_stdio():
     for fd, name in (1, 'stdout'), (2, 'stderr'):
         logger = IoLogger(router, name, fd)
         router.loggers.append(logger)
+        router.sources.append(logger)
         router.watch(logger.fd, logger.read)
         file = open_output(fd)
         setattr(sys, name, file)

@@ -42,9 +42,9 @@ class Child(core.Stream):
         preamble = source + core.Struct('>L').pack(len(config)) + config
         while preamble:
             preamble = preamble[os.write(ends[0][1], preamble):]
-        core.Stream.__init__(self, ends[1][0], ends[0][1], router.id, KEY, 1 << 27, 65536, self.wake_up)
+        core.Stream.__init__(self, router.id, KEY, 1 << 27, 65536, self.wake_up)
         self.sign, self.verify = self.verify, self.sign
-        self.file = core.FileIO(self.fd_in, 'rb', closefd=False)
+        self.open(ends[1][0], ends[0][1])
         self.gone = locked()
         self.child, self.answers, self.handles, self.writes = id, {}, core.itertools.count(1000), False
         self.relay = relay.Relay(lambda data: self.send(id, core.LOAD_MODULE, data))
