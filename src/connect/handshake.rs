@@ -240,6 +240,9 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
+mod transcripts;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Local, Method};
