@@ -274,7 +274,7 @@ class Stream(object):
                 src = auth = self.id
             head = HEADER.pack(20 + len(data), dst, src, auth, handle, reply_to)
             if len(data) < LARGE:
-                head += data
+                head += data if isinstance(data, bytes) else data.tobytes()
                 self.put(self.sign(head) + head)
             else:
                 data = memoryview(data)
@@ -470,7 +470,8 @@ class Router(object):
         self.stream = Stream(self.id, key, limit, protect, self.wake)
         self.stream.open(fd_in, fd_out)
         self.post = self.stream.send  # econtext.routes has a better one
-        self.early = None  # messages for contexts below, until econtext.routes is here to pass them on
+        self.routes = None  # an econtext.routes.Routes, once there are contexts below
+        self.early = None  # messages that come for those until it is here
         self.calls, self.deferred, self.lead = deque(), deque(), _thread.allocate_lock()
         self.handles = itertools.count(1000)
         self.handlers = {}
@@ -606,7 +607,8 @@ class Router(object):
         """Lead until the main thread wants to."""
         self.stream.leader = _thread.get_ident()
         while not self.wanted:
-            if self.main_left or self.deadline and clock() >= self.deadline:
+            if self.main_left and not (self.routes and self.routes.children) or (
+                    self.deadline and clock() >= self.deadline):
                 self.leave()
             self.turn(self.deadline and max(0, self.deadline - clock()) * 1000 + 1)
         self.stream.leader = None
@@ -724,6 +726,8 @@ class Router(object):
                 if handle >= 1000:
                     self.end_handler(handle)
             importer.close()
+            if self.routes:
+                self.routes.close()
 
     def end(self, reason):
         """The stream is of no more use."""

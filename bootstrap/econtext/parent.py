@@ -1,0 +1,636 @@
+"""econtext.parent: starts children and looks after their processes. Fetched by who has children.
+
+A plan says what to run: it comes from the master, which made it by a method in src/connect, explains what fails and
+answers what is asked; or from code here, by one of `local`, `ssh`, `sudo` and `argv`. What happens is told to a
+`report`: ('stderr', bytes), ('asked', bytes of the terminal), ('found', output), ('up', pid, first message),
+('failed', stage, noise, why or None, exit status or None) and ('lost', why or None, exit status or None).
+Processes are started on a thread of the call's; all else runs on the thread that leads.
+Not here: who may send what to whom (econtext.routes).
+"""
+from __future__ import absolute_import
+import errno, fcntl, os, sys, termios
+from econtext import core
+from econtext.core import clock, dumps, router, signal, text, _socket, _thread
+routes, handshake = core.load('econtext.routes'), core.load('econtext.handshake')
+
+SPAWN, PYTHON, CORE, HELLO = 0, 1, 2, 3  # how far a start has come
+LAST_WORDS, TERM_TO_KILL, KILL_TO_GIVE_UP = .5, .25, 5  # seconds
+OUTPUT_BYTES, OUTPUT_SECONDS = 1 << 20, 5  # of a program that is asked something
+NAME = __name__
+
+
+class ConnectError(core.ChannelError):
+    """A context could not be started; the text says why."""
+
+
+def local(*args, **kwargs):
+    """Start a context on this machine: econtext.methods.local. Gives its core.Context once it is up."""
+    return core.load('econtext.methods').local(*args, **kwargs)
+
+
+def ssh(*args, **kwargs):
+    """Start a context on another machine: econtext.methods.ssh."""
+    return core.load('econtext.methods').ssh(*args, **kwargs)
+
+
+def sudo(*args, **kwargs):
+    """Start a context of another user: econtext.methods.sudo."""
+    return core.load('econtext.methods').sudo(*args, **kwargs)
+
+
+def argv(*args, **kwargs):
+    """Start a context by any program that runs a command: econtext.methods.argv."""
+    return core.load('econtext.methods').argv(*args, **kwargs)
+
+
+class Clock(object):
+    """Has functions called on the thread that leads, later. Its own thread is there only while something is due."""
+
+    def __init__(self):
+        self.lock, self.timers, self.running = _thread.allocate_lock(), [], False
+        self.fd, self.end = core.pipe()
+        core.private(self.end, os.O_NONBLOCK)
+
+    def after(self, seconds, function):
+        timer = clock() + seconds, function
+        with self.lock:
+            self.timers.append(timer)
+            if self.running:
+                router.rouse(self.end)
+            else:
+                self.running = True
+                _thread.start_new_thread(self.run, ())
+        return timer
+
+    def cancel(self, timer):
+        """Gives the seconds that were left."""
+        with self.lock:
+            if timer in self.timers:
+                self.timers.remove(timer)
+        return timer and max(0, timer[0] - clock())
+
+    def run(self):
+        poll = core.Poll()
+        poll.register(self.fd, 1)
+        while True:
+            with self.lock:
+                now = clock()
+                due = [timer for timer in self.timers if timer[0] <= now]
+                self.timers = [timer for timer in self.timers if timer[0] > now]
+                if not (due or self.timers):
+                    self.running = False
+                    return
+                wait_ms = 0 if due else (min(self.timers)[0] - now) * 1000 + 1
+            for timer in due:
+                router.defer(timer[1])
+            if router.poll(poll, wait_ms):
+                os.read(self.fd, core.LARGE)
+
+
+def fork():
+    """os.fork() without the warning of threads: nothing is called in the copy that could wait for one."""
+    import warnings
+    ours = ('ignore', None, DeprecationWarning, NAME, 0)
+    warnings.filters.insert(0, ours)  # it is for this module alone
+    getattr(warnings, '_filters_mutated', int)()
+    try:
+        return os.fork()
+    finally:
+        warnings.filters.remove(ours)
+        getattr(warnings, '_filters_mutated', int)()
+
+
+def descriptors():
+    """Those that a copy of this process has to close before it executes something."""
+    try:
+        return [int(name) for name in os.listdir('/proc/self/fd' if os.path.isdir('/proc/self/fd') else '/dev/fd')]
+    except (EnvironmentError, ValueError):
+        return range(1024)
+
+
+def execute(argv, env, cwd, nice, fds, tty):
+    """Become the program, in a copy of this process. Whatever it is called from, it does not come back."""
+    os.setsid()
+    if tty is not None:
+        fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
+    for target, fd in enumerate(fds):
+        os.dup2(fd, target)
+    for fd in descriptors():
+        if fd > 2:
+            try:
+                fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+            except EnvironmentError:
+                pass
+    for name in 'SIGPIPE', 'SIGXFZ', 'SIGXFSZ', 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGCHLD':
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    if cwd is not None:
+        os.chdir(cwd)
+    if nice is not None:
+        os.nice(nice)
+    problem = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    dirs = [b''] if b'/' in argv[0] else [dir or b'.' for dir in env.get(b'PATH', b'/bin:/usr/bin').split(b':')]
+    for dir in dirs:
+        try:
+            os.execve(os.path.join(dir, argv[0]), argv, env)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                problem = error
+    raise problem
+
+
+class Process(object):
+    """A process that was started by a plan. EnvironmentError where it cannot be."""
+
+    def __init__(self, plan):
+        argv = plan['argv']
+        env = dict(getattr(os, 'environb', os.environ))
+        env.update(plan.get('env', ()))
+        self.tty = tty = None
+        fds = []  # for the process alone
+
+        def close(*more):
+            for fd in fds + [fd for fd in more if fd is not None]:
+                os.close(fd)
+        ours, theirs = _socket.socketpair()
+        try:
+            self.stderr, stderr = core.pipe()
+            fds.append(stderr)
+            self.news, said = os.pipe()
+            fds.append(core.private(said))
+            core.private(self.news)
+            if plan.get('asks') == 'terminal':
+                self.tty, tty = os.openpty()
+                for fd in self.tty, tty:
+                    core.private(fd, os.O_NONBLOCK if fd == self.tty else 0)
+                mode = termios.tcgetattr(tty)
+                mode[3] &= ~termios.ECHO
+                termios.tcsetattr(tty, termios.TCSANOW, mode)
+            self.pid = fork()
+        except BaseException:
+            close(self.tty, tty)
+            raise
+        if not self.pid:
+            try:
+                execute(argv, env, plan.get('cwd'), plan.get('nice'), (theirs.fileno(), theirs.fileno(), stderr), tty)
+            except BaseException:
+                os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
+            finally:
+                os._exit(127)
+        self.slave = tty  # open as long as ours: a program opens its own anew for each question
+        close()
+        theirs.close()
+        problem = os.read(self.news, 4096)
+        os.close(self.news)
+        if problem:
+            os.waitpid(self.pid, 0)
+            os.close(self.stderr)
+            close_tty(self)
+            raise EnvironmentError(text('%s: %s') % (text(argv[0]), text(problem)))
+        self.socket, self.fd = ours, os.dup(ours.fileno())
+
+    def signal(self, number, group):
+        try:
+            (os.killpg if group else os.kill)(self.pid, number)
+        except EnvironmentError:  # it has gone, or is another user's, and has seen the stream's end
+            pass
+
+    def wait(self, done):
+        """Have `done(exit status)` called when it has ended."""
+        def reap():
+            try:
+                status = os.waitpid(self.pid, 0)[1]
+                return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            except EnvironmentError:  # somebody else has waited for it
+                return None
+
+        def wait():
+            status = reap()
+            router.defer(lambda: done(status))
+
+        def ended():
+            router.unwatch(fd)
+            os.close(fd)
+            done(reap())
+        try:
+            fd = os.pidfd_open(self.pid)
+        except (AttributeError, EnvironmentError):
+            _thread.start_new_thread(wait, ())
+        else:
+            router.watch(fd, ended)
+
+
+def close_tty(process):
+    if process.tty is not None:
+        os.close(process.tty)
+        os.close(process.slave)
+        process.tty = None
+
+
+class Stderr(object):
+    """What the process prints on its stderr."""
+
+    def __init__(self, start, fd):
+        self.start, self.fd = start, fd
+        router.sources.append(self)
+        router.watch(fd, self.read)
+
+    def read(self):
+        """Report what is there; false if that is nothing."""
+        try:
+            data = os.read(self.fd, core.LARGE)
+        except EnvironmentError as error:
+            data = None if core.again(error) else b''
+        if data:
+            self.start.said(data)
+        elif data is not None:
+            self.close()
+        return bool(data)
+
+    def close(self):
+        if self in router.sources:
+            router.sources.remove(self)
+            router.unwatch(self.fd)
+            os.close(self.fd)
+
+
+class Terminal(object):
+    """Where the process asks, and what it says there until that looks like a question."""
+
+    def __init__(self, start, process):
+        self.start, self.process, self.text, self.timer, self.waits = start, process, b'', None, False
+        if process.tty is not None:
+            router.watch(process.tty, self.read)
+
+    def read(self):
+        try:
+            self.take(os.read(self.process.tty, 4096))
+        except EnvironmentError as error:
+            if not core.again(error):  # the program has closed its own
+                router.unwatch(self.process.tty)
+
+    def take(self, data):
+        """Take what the program prints. (Of what came before the question there is enough.)"""
+        self.text = (self.text + data)[-8192:]
+        timers.cancel(self.timer)
+        if self.start.is_asked():
+            line = self.text[self.text.rfind(b'\n') + 1:]
+            if line.endswith((b': ', b'? ')):
+                self.ask()
+            elif line.strip():
+                self.timer = timers.after(handshake.QUIET_MS / 1e3, self.ask)
+
+    def ask(self):
+        if self.text and not self.waits and self.start.is_asked():
+            said, self.text, self.waits = self.text, b'', True
+            self.start.stop_clock()
+            self.start.report('asked', said)
+
+    def answered(self, line):
+        """The question has its answer; or it was none, and this is None."""
+        if self.waits:
+            self.waits = False
+            self.start.go_on()
+            if line is not None:
+                self.start.type(line)
+            self.take(b'')
+
+    def close(self):
+        timers.cancel(self.timer)
+        if self.process.tty is not None:
+            router.unwatch(self.process.tty)
+        close_tty(self.process)
+
+
+class Start(object):
+    """One attempt to start a child, and the process that it made, to its end."""
+
+    def __init__(self, child, plan, process, report):
+        self.child, self.plan, self.process, self.report = child, plan, process, report
+        self.shake, self.stage, self.cause, self.status = handshake.Handshake(), PYTHON, None, None
+        self.is_up = self.is_over = self.has_exited = self.is_last = False
+        self.name = text(plan['name'])
+        if plan.get('name_has_pid'):
+            self.name += '.%d' % process.pid
+        greeting = router.add_handler(self.on_hello, [child.child])
+        self.greeting, self.timer, self.left = greeting, None, plan['timeout_ms'] / 1e3
+        # What is to be said on the way down: see Router.__init__ of the core.
+        config = core.dumps((child.child, [router.id] + list(router.parents), child.key, self.name, router.level,
+                             router.stream.limit, router.stream.protect, router.window,
+                             max(router.grace_ms - 100, router.grace_ms // 2), greeting, router.unidirectional,
+                             plan.get('has_main', router.has_main), plan.get('always', router.always)), 2)
+        preamble = plan['stage'] + core.core_source + core.Struct('>L').pack(len(config)) + config
+        held = bool(plan.get('waits') or plan.get('padding'))
+        child.begin(self, process.fd, self.shake, greeting, preamble, held)
+        if plan.get('padding'):
+            os.write(process.fd, b'\n' * plan['padding'])  # there is room for it in any socket
+        self.stderr, self.terminal = Stderr(self, process.stderr), Terminal(self, process)
+        self.go_on()
+        process.wait(self.exited)
+
+    # How far it comes.
+
+    def came_to(self, stage):
+        if stage > 0 and self.stage < CORE:
+            self.stage = CORE
+            self.terminal.waits, self.terminal.text = False, b''  # there is nothing left to ask
+            if self.child.held:
+                self.child.release_flight()
+            self.stop_clock()
+            stalls_ms = self.plan.get('stalls_ms')
+            if stalls_ms and stalls_ms < self.left * 1e3:
+                self.timer = timers.after(stalls_ms / 1e3, lambda: self.late('stalled'))
+            else:
+                self.go_on()
+        if stage > 1:
+            self.stage = HELLO
+            self.stop_clock()
+            self.go_on()
+
+    def on_hello(self, src, auth, reply_to, data):
+        router.handlers.pop(self.greeting, None)
+        if data is not None and not (self.is_up or self.is_last):
+            self.is_up = True
+            self.stop_clock()
+            self.report('up', self.process.pid, data if isinstance(data, bytes) else data.tobytes())
+
+    def stop_clock(self):
+        left = timers.cancel(self.timer)
+        if self.timer:
+            self.left, self.timer = max(left, .001), None
+
+    def go_on(self):
+        self.stop_clock()
+        if not (self.is_up or self.is_last):
+            self.timer = timers.after(self.left, lambda: self.late('timed out'))
+
+    def late(self, cause):
+        if not (self.is_up or self.is_last):
+            self.cause = self.cause or cause
+            self.stop()
+
+    # What it asks.
+
+    def is_asked(self):
+        return self.stage == PYTHON and not self.is_last
+
+    def said(self, data):
+        if self.plan.get('asks') == 'stdio' and self.is_asked():
+            self.terminal.take(data)
+        self.report('stderr', data)
+
+    def type(self, line):
+        try:
+            os.write(self.process.fd if self.process.tty is None else self.process.tty, line)
+        except EnvironmentError:  # its end shows elsewhere
+            pass
+
+    # How it ends.
+
+    def stream_ended(self, cause):
+        if not self.is_last:
+            self.shake.finish()
+            self.cause = self.cause or cause
+            self.let_go()
+            self.after(LAST_WORDS, self.terminate)
+
+    def let_go(self):
+        """Close the stream: the child sees its end, and ends."""
+        self.is_last = True
+        self.stop_clock()
+        self.child.pause()
+        try:
+            self.process.socket.shutdown(2)  # a copy that was forked off it may have it too
+        except EnvironmentError:
+            pass
+        self.process.socket.close()
+        if self.has_exited:
+            self.finish()
+
+    def stop(self):
+        """End it now."""
+        if not self.is_last:
+            self.let_go()
+            if not self.has_exited:
+                self.terminate()
+
+    def leave(self):
+        """It was told to shut down, and has so much time for it."""
+        if not self.is_up:
+            self.stop()
+        elif not self.is_last:
+            self.after(router.grace_ms / 1e3, self.stop)
+
+    def after(self, seconds, function):
+        timers.cancel(self.timer)
+        self.timer = timers.after(seconds, function)
+
+    def signal(self, number):
+        if not self.has_exited:
+            # What a user's function has started is not ours to end.
+            self.process.signal(number, not self.is_up or self.plan.get('ssh'))
+
+    def terminate(self):
+        self.tell()
+        self.signal(signal.SIGTERM)
+        self.after(TERM_TO_KILL, self.kill)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.after(KILL_TO_GIVE_UP, self.finish)
+
+    def exited(self, status):
+        self.status, self.has_exited = status, True
+        if self.is_last:
+            self.finish()
+        else:  # what it has said is still to be read; a copy of it may hold the stream
+            for _ in range(1024):
+                poll = core.Poll()
+                poll.register(self.child.fd, 1)
+                if self.is_last or not router.poll(poll, 0):
+                    break
+                self.child.read()
+            self.stream_ended(None)
+
+    def finish(self):
+        timers.cancel(self.timer)
+        while self.has_exited and self.stderr.read():
+            pass
+        self.stderr.close()
+        self.terminal.close()
+        self.tell()
+
+    def tell(self):
+        """Tell how it ended, once that is known or takes too long."""
+        if self.is_over or self.is_up and not self.is_last:
+            return
+        if not self.is_up and not self.has_exited and self.terminal.process.tty is not None:
+            return  # another attempt would meet this one
+        self.is_over = True
+        router.handlers.pop(self.greeting, None)
+        if self.is_up:
+            self.report('lost', self.cause, self.status)
+            router.routes.gone(self.child)
+        else:
+            self.report('failed', self.stage, self.shake.noise, self.cause, self.status)
+
+
+class Report(object):
+    """Tells the master of a start that it asked for, and takes what it says to that."""
+
+    def __init__(self, id, handle):
+        self.id, self.handle = id, handle
+        self.control = router.add_handler(self.on_word, router.parents)
+
+    def __call__(self, *news):
+        router.post(0, self.handle, core.encode(news), self.control)
+        if news[0] in ('failed', 'lost'):
+            router.handlers.pop(self.control, None)
+
+    def on_word(self, src, auth, reply_to, data):
+        child = data is not None and router.routes.children.get(self.id)
+        if child and child.start:
+            word, value = core.decode(data)
+            word = str(word if isinstance(word, str) else word.decode())
+            if word == 'answer':
+                child.start.terminal.answered(value)
+            elif word == 'stop':
+                child.start.stop()
+            elif word == 'find':
+                _thread.start_new_thread(lambda: self('found', output(value)), ())
+
+
+def output(argv):
+    """What a program prints until it ends; nothing where that takes too long."""
+    printed, poll, deadline = b'', core.Poll(), clock() + OUTPUT_SECONDS
+    try:
+        process = Process({'argv': argv})
+    except EnvironmentError:
+        return b''
+    poll.register(process.fd, 1)
+    try:
+        while clock() < deadline and len(printed) < OUTPUT_BYTES:
+            if router.poll(poll, (deadline - clock()) * 1000 + 1):
+                data = os.read(process.fd, core.LARGE)
+                if not data:
+                    return printed
+                printed += data
+        process.signal(signal.SIGKILL, True)
+        return b''
+    finally:
+        os.close(process.fd)
+        os.close(process.stderr)
+        process.socket.close()
+        os.waitpid(process.pid, 0)
+
+
+def start(id, handle, plan):
+    """For the master: start the child `id`, to which there is a route; `handle` of the master is told how that goes."""
+    launch(id, dict((str(key if isinstance(key, str) else key.decode()), plan[key]) for key in plan), Report(id, handle))
+
+
+def give_up(id):
+    """For the master: there is to be no (further) attempt to start this child."""
+    def forget():
+        child = router.routes.children.get(id)
+        if child:
+            if child.start:
+                child.start.report = lambda *news: None
+                child.start.stop()
+            router.routes.gone(child)
+    router.defer(forget)
+
+
+def launch(id, plan, report):
+    """Start a process by the plan, on this thread."""
+    try:
+        process = Process(plan)
+    except EnvironmentError as error:
+        why = text(error)
+        return router.defer(lambda: report('failed', SPAWN, b'', why, None))
+
+    def attach():
+        child = router.routes.children.get(id)
+        if child and not router.closed:
+            Start(child, plan, process, report)
+        else:
+            process.signal(signal.SIGKILL, True)
+            os.close(process.fd)
+            process.socket.close()
+            os.close(process.stderr)
+            close_tty(process)
+            process.wait(lambda status: None)
+    router.defer(attach)
+
+
+class Attempt(object):
+    """Hears how a start goes that was asked for here, and waits for that."""
+
+    def __init__(self, name, child, conversation):
+        self.name, self.child, self.conversation, self.said = name, child, conversation, b''
+        self.lock, self.news = _thread.allocate_lock(), None
+        self.lock.acquire()
+
+    def __call__(self, kind, *news):
+        if kind == 'stderr':
+            self.said = (self.said + news[0])[-4096:]
+            if self.news:
+                router.log('%s.stderr' % self.name, 20, news[0])
+        elif kind == 'asked':
+            talk = self.conversation or handshake.Conversation({})
+            move, line = talk.receive(news[0]) or talk.quiet() or (None, None)
+            if move == 'fail':
+                self.child.start.cause = self.child.start.cause or line
+                router.defer(self.child.start.stop)
+            else:
+                self.child.start.terminal.answered(line if move else None)
+        elif not self.news:
+            self.news = (kind,) + news
+            self.lock.release()
+
+    def wait(self):
+        """The exit status of an attempt that failed, and why; None where it is up."""
+        router.need()
+        self.lock.acquire()
+        if self.news[0] == 'up':
+            return None
+        if self.news[0] == 'failed':
+            stage, noise, why, status = self.news[1:]
+            lines = [line for line in text(noise + self.said).splitlines() if line.strip()]
+            why = why or ('exit status %s' % status if status is not None else 'the stream ended')
+            return stage, text('%s: %s%s') % (self.name, why, '; it printed: ' + lines[-1] if lines else '')
+        return HELLO, text('%s: it was lost') % self.name
+
+
+def begin(name, ways):
+    """Start a context by the first of `ways`, (plan, Conversation or None), that gets as far as Python; gives its
+    core.Context once it is up. ConnectError says why it does not come up."""
+    lock, ids = _thread.allocate_lock(), []
+    lock.acquire()
+    router.defer(lambda: router.routes.take_id(lambda id: (ids.append(id), lock.release())))
+    router.need()
+    lock.acquire()
+    if ids[0] is None:
+        raise ConnectError('%s: the parents have no more ids' % name)
+    id, children = ids[0], []
+
+    def announce():
+        children.append(router.routes.add(id, router.id))
+        router.stream.send(router.parent, core.ADD_ROUTE, dumps((id, router.id), 2))
+        lock.release()
+    router.defer(announce)
+    router.need()
+    lock.acquire()
+    for plan, conversation in ways:
+        attempt = Attempt(text(name), children[0], conversation)
+        launch(id, plan, attempt)
+        failed = attempt.wait()
+        if not failed:
+            return core.Context(id, children[0].start.name)
+        if failed[0] > PYTHON:
+            break
+    give_up(id)
+    raise ConnectError(failed[1])
+
+
+timers = Clock()

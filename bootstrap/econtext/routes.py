@@ -1,0 +1,334 @@
+"""econtext.routes: passes messages on, between the parent and the contexts below. Fetched by who has children.
+
+Each stream of a child has the ids that it may speak for: its own, those that the parent announced before they were
+started through it, and blocks that it was given for what it starts by itself. A message from it with another source
+or authority is dropped; the parent's stream is believed. Messages are verified and signed anew, never unpickled.
+All runs on the thread that leads, where nothing may wait or import.
+Not here: the processes of children (econtext.parent).
+"""
+from __future__ import absolute_import
+import os
+from econtext import core
+from econtext.core import ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, GET_MODULE, SHUTDOWN, dumps, router, text
+channel, relay = core.load('econtext.channel'), core.load('econtext.relay')
+
+BLOCKS = 64  # of ids that one child may be given
+DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
+QUEUE_BYTES = 16 << 20  # beyond this in a child's queue the parent is not read, and what siblings send is refused
+ROUTE_BYTES = 64  # of the pickle of two ids
+
+
+class Child(core.Stream):
+    """The frames to and from a child. It takes messages before there is a process, and for another attempt it has
+    all of them still; `start` is what looks after the process."""
+    leader = property(lambda self: router.stream.leader)
+
+    def __init__(self, id):
+        self.child, self.key = id, os.urandom(20)
+        up = router.stream
+        core.Stream.__init__(self, router.id, self.key, up.limit, up.protect, self.wake_up)
+        self.sign, self.verify = self.verify, self.sign  # this is the other end of what a Stream is made for
+        self.ids, self.blocks, self.dealt = set([id]), [], set()
+        self.flight, self.fd, self.held, self.due = [], None, True, False
+        self.start = self.handshake = self.greeting = None
+        self.relay = relay.Relay(lambda data: self.send(id, core.LOAD_MODULE, data))
+
+    def put(self, *parts):
+        core.Stream.put(self, *parts)
+        if self.flight is not None:
+            self.flight.extend(parts)
+
+    def write(self):
+        if not self.held:
+            core.Stream.write(self)
+
+    def begin(self, start, fd, handshake, greeting, preamble, held):
+        """Begin an attempt: a process is there, whose first message is for the handle `greeting`."""
+        self.start, self.handshake, self.greeting = start, handshake, greeting
+        with self.lock:
+            self.open(fd, os.dup(fd))
+            self.queue = core.deque([preamble] + (self.flight or []))
+            self.queued = sum(map(len, self.queue))
+            self.fd, self.held, self.rest, self.large = fd, held, b'', None
+        router.sources.append(self)
+        router.watch(fd, self.read)
+        self.look()
+
+    def release_flight(self):
+        """What was held back may go: the marker is here."""
+        self.held = False
+        self.look()
+
+    def wake_up(self):
+        if not self.due:
+            self.due = True
+            router.defer(self.look)
+
+    def look(self):
+        self.due = False
+        if self.fd is None:
+            return
+        self.flush()
+        if self.queue and not self.held:
+            router.watch(self.fd_out, self.look, 4)
+        else:
+            router.unwatch(self.fd_out)
+        router.routes.regulate()
+
+    def read(self):
+        try:
+            if self.handshake:
+                frames = self.shake_hands()
+            else:
+                frames = self.receive()
+            for frame in frames:
+                if self.greeting:
+                    if frame[3] != self.greeting or frame[1:3] != (self.child, self.child):
+                        raise core.StreamError('the first frame does not say who the child is')
+                    self.greeting = None
+                router.routes.from_child(self, *frame)
+        except (core.StreamError, ValueError) as error:
+            self.start.stream_ended(text(error))
+        except (EOFError, EnvironmentError) as error:
+            if not (error.args and core.again(error)):
+                self.start.stream_ended(None)
+
+    def shake_hands(self):
+        """Read what precedes the frames."""
+        data = os.read(self.fd_in, core.LARGE)
+        if not data:
+            raise EOFError
+        before = self.handshake.stage
+        rest = self.handshake.receive(data)
+        if self.handshake.stage > before:
+            self.start.came_to(self.handshake.stage)
+        if rest is None:
+            return []
+        self.handshake = None
+        with self.lock:
+            self.flight = None  # the core is there: nothing was eaten
+        return self.split(rest)
+
+    def pause(self):
+        """There is no process any more, and perhaps there will be another."""
+        if self.fd is not None:
+            router.unwatch(self.fd)
+            router.unwatch(self.fd_out)
+            router.sources.remove(self)
+            with self.lock:
+                fds, self.fd, self.held = (self.fd, self.fd_out), None, True
+            for fd in fds:
+                os.close(fd)
+
+    def close(self):
+        self.pause()
+        self.relay.close()
+        with self.lock:
+            self.end()
+
+    def speaks_for(self, id):
+        return id in self.ids or any(first <= id < end for first, end in self.blocks)
+
+    def deal(self, id):
+        """Note that it sends to a context that is not below it, or is sent to by that."""
+        if self.dealt is not None and id not in self.ids:
+            self.dealt.add(id)
+            if len(self.dealt) > DEALT:
+                self.dealt = None
+
+    def tell_end(self, id, via):
+        if self.dealt is None or id in self.dealt:
+            self.send(self.child, DEL_ROUTE, dumps((id, via), 2))
+
+
+class Routes(object):
+    """Which context is reached by which stream."""
+
+    def __init__(self):
+        self.children, self.via = {}, {}  # by id: those that are started here; all below, each with the child it is behind
+        self.is_full, self.free = False, []  # blocks of ids for what is started here
+        self.services = {GET_MODULE: self.get_module, ALLOCATE_ID: self.allocate_id,
+                         ADD_ROUTE: self.add_route, DEL_ROUTE: self.del_route}
+
+    def add(self, target, via):
+        """Have messages for `target`, which is a child of `via`, passed on; gives the stream, if there is one."""
+        if via == router.id:
+            child = self.children[target] = Child(target)
+        else:
+            child = self.via.get(via)
+        if child:
+            child.ids.add(target)
+            self.via[target] = child
+        return child
+
+    def gone(self, child):
+        """A child has gone, and all that was behind it."""
+        if self.children.pop(child.child, None):
+            child.close()
+            for id in sorted(child.ids, key=child.child.__ne__):  # the child first
+                self.lost(id, router.id)
+            if router.closed:
+                router.wake()
+
+    def lost(self, id, via):
+        if self.via.pop(id, None):
+            for child in list(self.children.values()):
+                child.tell_end(id, via)
+            router.lose(id)
+            router.stream.send(router.parent, DEL_ROUTE, dumps((id, via), 2))
+
+    def close(self):
+        """This context is shutting down: the children are to do so first."""
+        for child in list(self.children.values()):
+            child.send(child.child, SHUTDOWN, dumps(None, 2))
+            if child.start:
+                child.start.leave()
+
+    def regulate(self):
+        """Leave the parent unread while a child is far behind."""
+        is_full = any(child.queued > QUEUE_BYTES for child in self.children.values())
+        if is_full != self.is_full and not router.stream.ended:
+            self.is_full = is_full
+            if is_full:
+                router.unwatch(router.stream.fd_in)
+            else:
+                router.watch(router.stream.fd_in, router.on_frames)
+
+    def post(self, dst, *message):
+        """Send a message of this context's own; as Stream.send."""
+        (self.via.get(dst) or router.stream).send(dst, *message)
+
+    def arrive(self, dst, src, auth, handle, reply_to, data):
+        """Take a message from the parent."""
+        if dst == router.id:
+            return router.deliver(src, auth, handle, reply_to, data)
+        child = self.via.get(dst)
+        if not child:
+            reason = 'context %d has no route to context %d' % (router.id, dst)
+            return router.refuse(reason, src, auth, handle, reply_to, data)
+        child.deal(src)
+        child.send(dst, handle, data, reply_to, False, src, auth)
+        if handle == SHUTDOWN and dst == child.child and child.start:
+            child.start.leave()
+        if child.queued > QUEUE_BYTES:
+            self.regulate()
+
+    def from_child(self, child, dst, src, auth, handle, reply_to, data):
+        """Take a message from a child, which may lie."""
+        for id, what in (src, 'source'), (auth, 'authority'):
+            if not child.speaks_for(id):
+                return self.warn('dropped a message to handle %d of context %d: context %d may not use the %s %d' % (
+                    handle, dst, child.child, what, id))
+        message, other = (src, auth, handle, reply_to, data), self.via.get(dst)
+        if dst == router.id:
+            service = self.services.get(handle)
+            if not service:
+                router.deliver(*message)
+            elif src != child.child:
+                router.refuse('context %d may not send to handle %d of context %d' % (src, handle, dst), *message)
+            else:
+                service(child, *message)
+        elif router.unidirectional and (other or dst not in router.parents):
+            router.refuse('context %d may not send to context %d: it is neither above nor below' % (src, dst), *message)
+        elif other is child:
+            router.refuse('context %d has no route to context %d' % (router.id, dst), *message)
+        elif other and other.queued > QUEUE_BYTES:
+            router.refuse('context %d does not read what it is sent' % dst, *message)
+        else:
+            child.deal(dst)
+            if other:
+                other.deal(src)
+            (other or router.stream).send(dst, handle, data, reply_to, False, src, auth)
+
+    def warn(self, words):
+        router.log('econtext', core.WARNING, text(words))
+
+    def get_module(self, child, src, auth, handle, reply_to, data):
+        child.relay.serve(data)
+
+    def allocate_id(self, child, src, auth, handle, reply_to, data):
+        if len(child.blocks) >= BLOCKS:
+            reason = 'context %d has been given %d blocks of ids' % (src, BLOCKS)
+            return router.refuse(reason, src, auth, handle, reply_to, data)
+        child.blocks.append((0, 0))  # counts while it is on its way
+
+        def take(block):
+            child.blocks.remove((0, 0))
+            if block:
+                child.blocks.append(block)
+            child.send(src, reply_to, dumps(block, 2) if block else core.encode_dead('there are no more ids'))
+        self.ask(take)
+
+    def ask(self, take):
+        """Have `take` called with a fresh block of ids, (first, end), or None where there is none."""
+        def on_answer(src, auth, reply_to, data):
+            router.handlers.pop(handle, None)
+            block = data and core.decode(data)
+            take(block if isinstance(block, tuple) else None)
+        handle = router.add_handler(on_answer, router.parents)
+        router.stream.send(router.parent, ALLOCATE_ID, dumps(None, 2), handle)
+
+    def take_id(self, take):
+        """Have `take` called with an id for a child of this context's own, or None."""
+        while self.free and self.free[0][0] == self.free[0][1]:
+            self.free.pop(0)
+        if self.free:
+            first, end = self.free[0]
+            self.free[0] = first + 1, end
+            return take(first)
+
+        def on_block(block):
+            if not block:
+                return take(None)
+            self.free.append(block)
+            self.take_id(take)
+        self.ask(on_block)
+
+    def pair(self, child, data):
+        """The two ids of a message about a route; None where it is no such message."""
+        if len(data) <= ROUTE_BYTES:
+            try:
+                target, via = map(int, channel.decode(data, child.child, ()))
+                return target, via
+            except Exception:
+                pass
+
+    def add_route(self, child, src, auth, handle, reply_to, data):
+        target, via = self.pair(child, data) or (None, None)
+        is_new = target not in self.via and any(first <= (target or 0) < end for first, end in child.blocks)
+        if not (is_new and via in child.ids):
+            return self.warn('dropped a route to context %s by context %s that context %d announced' % (target, via, src))
+        self.add(target, via)
+        router.stream.send(router.parent, ADD_ROUTE, dumps((target, via), 2))
+
+    def del_route(self, child, src, auth, handle, reply_to, data):
+        target, via = self.pair(child, data) or (None, None)
+        if target not in child.ids or target == src:
+            return self.warn('dropped the end of context %s that context %d announced' % (target, src))
+        child.ids.discard(target)
+        self.lost(target, via)
+
+    def on_add_route(self, src, auth, reply_to, data):
+        self.add(*core.decode(data))
+
+    def on_del_route(self, src, auth, reply_to, data):
+        """A context elsewhere has gone."""
+        target, via = core.decode(data)
+        for child in list(self.children.values()):
+            child.tell_end(target, via)
+        router.lose(target)
+
+
+def take_over():
+    """Pass on from now on, on the thread that leads."""
+    if not router.routes:
+        router.routes = routes = Routes()
+        for handle, function in (ADD_ROUTE, routes.on_add_route), (DEL_ROUTE, routes.on_del_route):
+            router.handlers[handle] = function, router.parents
+        router.post, router.arrive = routes.post, routes.arrive
+        early, router.early = router.early, None
+        for message in early or ():
+            router.arrive(*message)
+
+
+router.defer(take_over)
