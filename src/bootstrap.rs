@@ -28,6 +28,8 @@ pub(crate) enum Interpreter {
     Fixed(OsString),
     /// The first of these that runs and is new enough.
     Search(Vec<OsString>),
+    /// What these words run.
+    Argv(Vec<OsString>),
 }
 
 impl Default for Interpreter {
@@ -38,10 +40,11 @@ impl Default for Interpreter {
 
 impl Interpreter {
     /// What [`exit_reason`] needs to know of it.
-    pub(crate) fn candidates(&self) -> &[OsString] {
+    pub(crate) fn candidates(&self) -> Vec<OsString> {
         match self {
-            Interpreter::Fixed(path) => std::slice::from_ref(path),
-            Interpreter::Search(candidates) => candidates,
+            Interpreter::Fixed(path) => vec![path.clone()],
+            Interpreter::Search(candidates) => candidates.clone(),
+            Interpreter::Argv(words) => vec![words.join(OsStr::new(" "))],
         }
     }
 }
@@ -70,6 +73,9 @@ fn launch_with(interpreter: &Interpreter, name: &str, read: &str) -> Launch {
     let loader = loader(stage.len(), read);
     let argv = match interpreter {
         Interpreter::Fixed(python) => vec![python.clone(), "-c".into(), loader.into()],
+        Interpreter::Argv(words) => {
+            words.iter().cloned().chain(["-c".into(), loader.into()]).collect()
+        }
         Interpreter::Search(candidates) => {
             let shell = ["/bin/sh", "-c", SEARCH, &loader].map(OsString::from);
             shell.into_iter().chain(candidates.iter().cloned()).collect()

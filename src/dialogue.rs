@@ -1,20 +1,22 @@
-//! The terminal of a program that may ask questions, and who answers them.
+//! Where a program may ask questions, and who answers them.
 //!
-//! Invariant: both ends of the terminal stay open as long as this lives: the program opens its own anew for each
-//! question, and gets SIGHUP when ours is closed.
+//! Invariant: both ends of a terminal stay open as long as this lives: the program opens its own anew for each
+//! question, and gets SIGHUP when ours is closed. Of a program that asks on stderr the stream belongs to the
+//! questions until Python runs.
 //! Not here: what is a question (`connect::conversation`), and the handler (`helper`).
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::connect::{Conversation, Move, QUIET, Target, Terminal};
 use crate::secret::Secret;
 use crate::sys;
 
-/// A conversation over a terminal.
+/// A conversation over a terminal, or over the standard streams.
 pub(crate) struct Dialogue {
-    terminal: Terminal,
+    place: Place,
     conversation: Conversation,
     /// When what is there is a question, if nothing more comes.
     quiet_at: Option<Instant>,
@@ -22,22 +24,52 @@ pub(crate) struct Dialogue {
     asked_at: Option<Instant>,
 }
 
+enum Place {
+    Terminal(Terminal),
+    /// Questions are on stderr, which another reads; answers go to the stream.
+    Stdio(Arc<OwnedFd>),
+}
+
 impl Dialogue {
-    pub(crate) fn new(terminal: Terminal, conversation: Conversation) -> Dialogue {
-        Dialogue { terminal, conversation, quiet_at: None, asked_at: None }
+    pub(crate) fn on_terminal(terminal: Terminal, conversation: Conversation) -> Dialogue {
+        Dialogue::new(Place::Terminal(terminal), conversation)
     }
 
-    /// What poll(2) is to look at.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.terminal.ours.as_fd()
+    /// Answers go to `stream`; questions come by [`printed`](Dialogue::printed).
+    pub(crate) fn on_stdio(stream: Arc<OwnedFd>, conversation: Conversation) -> Dialogue {
+        Dialogue::new(Place::Stdio(stream), conversation)
     }
 
-    /// Reads what is there; gives what is to be done about it.
+    fn new(place: Place, conversation: Conversation) -> Dialogue {
+        Dialogue { place, conversation, quiet_at: None, asked_at: None }
+    }
+
+    /// The terminal that poll(2) is to look at.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.place {
+            Place::Terminal(terminal) => Some(terminal.ours.as_fd()),
+            Place::Stdio(_) => None,
+        }
+    }
+
+    /// Reads what is on the terminal; gives what is to be done about it.
     pub(crate) fn read(&mut self, now: Instant) -> Option<Move> {
         let mut buffer = [0; 4096];
         // An error is the end of the program, which shows elsewhere.
-        let count = sys::read(self.fd(), &mut buffer).unwrap_or(0);
-        let next = self.conversation.receive(&buffer[..count]);
+        let count = sys::read(self.fd()?, &mut buffer).unwrap_or(0);
+        self.receive(&buffer[..count], now)
+    }
+
+    /// Takes what the program printed on stderr; gives what is to be done about it.
+    pub(crate) fn printed(&mut self, bytes: &[u8], now: Instant) -> Option<Move> {
+        match &self.place {
+            Place::Terminal(_) => None,
+            Place::Stdio(_) => self.receive(bytes, now),
+        }
+    }
+
+    fn receive(&mut self, bytes: &[u8], now: Instant) -> Option<Move> {
+        let next = self.conversation.receive(bytes);
         self.quiet_at = self.conversation.wants_quiet().then(|| now + QUIET);
         self.note_asked(next, now)
     }
@@ -86,6 +118,10 @@ impl Dialogue {
 
     /// Types an answer. A program that does not read it will be found by the deadline.
     pub(crate) fn write(&self, line: &Secret) {
-        let _ = sys::write_vectored(self.fd(), &[IoSlice::new(line.bytes())]);
+        let fd = match &self.place {
+            Place::Terminal(terminal) => terminal.ours.as_fd(),
+            Place::Stdio(stream) => stream.as_fd(),
+        };
+        let _ = sys::write_vectored(fd, &[IoSlice::new(line.bytes())]);
     }
 }

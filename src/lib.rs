@@ -38,7 +38,7 @@ mod wire;
 
 pub use call::{Function, Pending};
 pub use channel::{IntoIter, Iter, Receiver, Sender};
-pub use connect::{HostKeys, Local, Method, Plan, Prompt, PromptKind, Ssh};
+pub use connect::{Exec, HostKeys, Local, Method, Plan, Prompt, PromptKind, Ssh};
 pub use context::Context;
 pub use convert::{FromValue, ToArgs, ToValue};
 pub use error::{CallError, ConnectError, Error, ExitStatus, Result, Stage};

@@ -92,7 +92,7 @@ impl Link {
         let now = Instant::now();
         let keepalive = start.plan().keepalive;
         Link {
-            dialogue: start.dialogue(parts.peer.name(), parts.terminal),
+            dialogue: start.dialogue(parts.peer.name(), parts.terminal, &parts.socket),
             keepalive: keepalive.map(|(interval, count)| Keepalive::new(interval, count, now)),
             handshake: start.handshake(),
             deadline: start.deadline(),
@@ -152,6 +152,7 @@ impl Link {
     }
 
     fn act(&mut self, events: &dyn Events, next: Move) {
+        self.handshake.asked();
         match next {
             Move::FindTarget => {
                 let plan = self.start.plan().without_answers();
@@ -165,8 +166,8 @@ impl Link {
                 }
                 events.asked(&self.peer, self.start.attempt(), prompt);
             }
-            // ssh has said that it is in: whatever that was, nobody needs an answer.
-            Move::Fail(..) if self.handshake.stage() >= Stage::Python => {}
+            // It is in: whatever that was, nobody needs an answer.
+            Move::Fail(..) if self.handshake.is_past_questions() => {}
             Move::Fail(stage, reason) => {
                 self.handshake.reached(stage);
                 self.cause.get_or_insert(reason);
@@ -236,7 +237,7 @@ impl Link {
     /// The interpreter is there, and reads: there is nothing left to ask.
     fn python_started(&mut self) {
         self.dialogue.iter_mut().for_each(Dialogue::retire);
-        if self.start.is_padded() {
+        if self.start.waits() {
             self.peer.out.release();
             self.writing = true;
         }
@@ -272,7 +273,13 @@ impl Link {
                     self.handshake.end_stderr()
                 }
                 // Also of a child that is up: how it ended may be the last that it says.
-                Ok(count) => self.handshake.receive_stderr(&buffer[..count]),
+                Ok(count) => {
+                    let dialogue = self.dialogue.as_mut();
+                    let next = dialogue.and_then(|it| it.printed(&buffer[..count], Instant::now()));
+                    let shown = self.handshake.receive_stderr(&buffer[..count]);
+                    next.into_iter().for_each(|next| self.act(events, next));
+                    shown
+                }
             };
             if self.handshake.stage() == Stage::Connected && !shown.is_empty() {
                 events.printed(&self.peer, &shown);
@@ -494,9 +501,9 @@ impl Link {
         };
         let Carrier { process, stream, stderr, terminal } = carrier;
         let socket = Arc::new(stream);
-        self.peer.out.restart(socket.clone(), self.start.padding());
+        self.peer.out.restart(socket.clone(), self.start.padding(), self.start.waits());
         self.handshake = self.start.handshake();
-        self.dialogue = self.start.dialogue(self.peer.name(), terminal);
+        self.dialogue = self.start.dialogue(self.peer.name(), terminal, &socket);
         (self.process, self.socket, self.stderr) = (process, Some(socket), Some(stderr));
         (self.phase, self.deadline) = (Phase::Starting, self.start.deadline());
         (self.cause, self.has_stalled, self.exit, self.writing) = (None, false, None, true);
@@ -569,7 +576,7 @@ impl Link {
             socket.map(|socket| sys::pollfd(socket.as_fd(), events)),
             stderr.map(|stderr| sys::pollfd(stderr.as_fd(), libc::POLLIN)),
             match (&self.dialogue, self.exit) {
-                (Some(dialogue), None) => Some(sys::pollfd(dialogue.fd(), libc::POLLIN)),
+                (Some(dialogue), None) => dialogue.fd().map(|fd| sys::pollfd(fd, libc::POLLIN)),
                 _ => None,
             },
             match self.exit {

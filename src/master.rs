@@ -410,7 +410,15 @@ impl Master {
         let protect = settings.protect_bytes as usize;
         let sealer = Sealer::new(&key.derive(b"down"), protect);
         let max_message_bytes = settings.max_message_bytes;
-        let out = Outgoing::new(socket.clone(), sealer, max_message_bytes, start.plan().is_ssh());
+        let out = Outgoing::new(
+            socket.clone(),
+            sealer,
+            max_message_bytes,
+            start.plan().may_need_another(),
+        );
+        if start.waits() {
+            out.hold();
+        }
         let name = start.plan().full_name(process.pid);
         let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
         self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());

@@ -1,14 +1,17 @@
 //! How a child is started: by a plan, within a time, in several attempts if need be.
 //!
 //! Another attempt follows where the server takes no more connections for the moment, some times and with
-//! growing pauses; and once where a login script seems to have read what was meant for Python. That one sends
-//! newlines first, for a script to read, and the rest when the marker `EC0` is here.
+//! growing pauses; where a tool has another way to be run than one that ended before Python ran; and once where a
+//! login script seems to have read what was meant for Python. That one sends newlines first, for a script to
+//! read, and the rest when the marker `EC0` is here.
 //! Not here: the life of each attempt (`link`), and what went wrong (`connect::handshake`).
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bootstrap::{self, Launch};
-use crate::connect::{Again, Carrier, Conversation, Handshake, Plan, Terminal};
+use crate::connect::{Again, Asks, Carrier, Conversation, Handshake, Plan, Terminal};
 use crate::dialogue::Dialogue;
 use crate::{ConnectError, Stage, sys};
 
@@ -33,6 +36,10 @@ pub(crate) struct Start {
     /// When it has to be done, over all attempts; `None` beyond what the clock can show.
     deadline: Option<Instant>,
     attempt: u32,
+    /// How often a server was busy.
+    refusals: u32,
+    /// The way that the tool is run, from 0.
+    way: usize,
     is_padded: bool,
     /// A person has answered a question: not to be troubled with it again.
     has_asked: bool,
@@ -47,6 +54,8 @@ impl Start {
             timeout,
             deadline,
             attempt: 1,
+            refusals: 0,
+            way: 0,
             is_padded: false,
             has_asked: false,
         }
@@ -60,7 +69,7 @@ impl Start {
 
     /// Starts the process of this attempt; what went wrong is said in one line.
     pub(crate) fn spawn(&self, launch: &Launch) -> Result<Carrier, String> {
-        self.plan.spawn(&launch.argv)
+        self.plan.spawn(self.way(), &launch.argv)
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -70,6 +79,21 @@ impl Start {
     /// Which attempt this is, from 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// The way that the tool is run in this attempt, from 0.
+    pub(crate) fn way(&self) -> usize {
+        self.way
+    }
+
+    /// Where the tool asks its questions in this attempt.
+    pub(crate) fn asks(&self) -> Asks {
+        self.plan.asks(self.way())
+    }
+
+    /// Nothing but [`padding`](Start::padding) is sent before the marker is here.
+    pub(crate) fn waits(&self) -> bool {
+        self.is_padded || self.plan.waits(self.way)
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -90,9 +114,19 @@ impl Start {
         Handshake::new(&self.plan)
     }
 
-    pub(crate) fn dialogue(&self, context: &str, terminal: Option<Terminal>) -> Option<Dialogue> {
-        let answers = self.plan.answers.clone();
-        terminal.map(|it| Dialogue::new(it, Conversation::new(context, answers)))
+    /// The questions of this attempt, if it may ask any.
+    pub(crate) fn dialogue(
+        &self,
+        context: &str,
+        terminal: Option<Terminal>,
+        stream: &Arc<OwnedFd>,
+    ) -> Option<Dialogue> {
+        let conversation = || Conversation::new(context, self.plan.answers.clone());
+        match (self.asks(), terminal) {
+            (Asks::Stdio, _) => Some(Dialogue::on_stdio(stream.clone(), conversation())),
+            (_, Some(terminal)) => Some(Dialogue::on_terminal(terminal, conversation())),
+            (_, None) => None,
+        }
     }
 
     /// A person was asked for so long, which does not count.
@@ -102,7 +136,7 @@ impl Start {
 
     /// The marker is here: when the core has to be.
     pub(crate) fn core_deadline(&self) -> Option<Instant> {
-        if self.is_padded || !self.plan.is_ssh() {
+        if self.is_padded || !self.plan.has_shell() {
             return self.deadline;
         }
         let stalls_at = Instant::now() + CORE_STALLS;
@@ -120,7 +154,7 @@ impl Start {
         match stage {
             // ssh does not say how far it has come, up to this.
             Stage::Connect => format!("not logged in {within}"),
-            Stage::Python if self.plan.is_ssh() => {
+            Stage::Python if self.plan.has_shell() => {
                 format!("no answer {within}: does a login script wait, or read standard input?")
             }
             _ => format!("no answer {within}"),
@@ -132,9 +166,11 @@ impl Start {
         let pause = match again {
             Again::Eaten if self.is_padded => return None,
             Again::Eaten => Duration::ZERO,
-            Again::Busy if self.attempt >= ATTEMPTS || self.has_asked => return None,
+            Again::NextWay if self.way + 1 >= self.plan.ways() => return None,
+            Again::NextWay => Duration::ZERO,
+            Again::Busy if self.refusals + 1 >= ATTEMPTS || self.has_asked => return None,
             Again::Busy => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << (self.attempt - 1)).min(LONGEST_PAUSE);
+                let pause = FIRST_PAUSE.saturating_mul(1 << self.refusals).min(LONGEST_PAUSE);
                 // Half as much to half as much more, so that many that were refused at once do not come
                 // back at once.
                 let mut dice = [128];
@@ -154,7 +190,11 @@ impl Start {
     /// Goes on to the next attempt.
     pub(crate) fn next_attempt(&mut self, again: Again) {
         self.attempt += 1;
-        self.is_padded |= again == Again::Eaten;
+        match again {
+            Again::Busy => self.refusals += 1,
+            Again::Eaten => self.is_padded = true,
+            Again::NextWay => self.way += 1,
+        }
     }
 
     /// Says in an error that several attempts were made.
@@ -162,8 +202,8 @@ impl Start {
         if self.is_padded {
             error.reason += "; the second attempt, since a login script seems to have read what the \
                              first one sent";
-        } else if self.attempt > 1 {
-            error.reason += &format!("; after {} attempts", self.attempt);
+        } else if self.refusals > 0 {
+            error.reason += &format!("; after {} attempts", self.refusals + 1);
         }
         error
     }

@@ -196,10 +196,16 @@ impl Outgoing {
         }
     }
 
+    /// Nothing goes out before [`release`](Self::release): for a stream that [`keeps`](Self::new) what is
+    /// written.
+    pub(crate) fn hold(&self) {
+        self.lock().held_from = 0;
+    }
+
     /// Sends everything again, over another socket. The broker is to write.
     ///
-    /// With `padding`, that goes first, and alone: the rest waits for [`release`](Self::release).
-    pub(crate) fn restart(&self, socket: Arc<OwnedFd>, padding: Option<Vec<u8>>) {
+    /// `padding` goes first; if the stream is `held`, the rest waits for [`release`](Self::release).
+    pub(crate) fn restart(&self, socket: Arc<OwnedFd>, padding: Option<Vec<u8>>, held: bool) {
         let mut state = self.lock();
         let Some(open) = &mut state.open else { return };
         open.socket = Some(socket);
@@ -207,8 +213,8 @@ impl Outgoing {
             if !std::mem::replace(&mut state.is_padded, true) {
                 state.queue.push_front(padding);
             } // Else it is there from the attempt before.
-            state.held_from = 1;
         }
+        state.held_from = if held { usize::from(state.is_padded) } else { usize::MAX };
         (state.next, state.written, state.broker_told) = (0, 0, true);
         state.queued = state.queue.iter().map(Vec::len).sum();
     }

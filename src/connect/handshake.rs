@@ -20,6 +20,8 @@ pub(crate) struct Handshake {
     pending: Vec<u8>,
     noise: Tail,
     is_ssh: bool,
+    /// A login shell is on the way.
+    has_shell: bool,
     /// The end of what came on stderr, ssh's chatter left out.
     stderr: Tail,
     /// A line of stderr that has not ended.
@@ -40,6 +42,8 @@ pub(crate) enum Again {
     Busy,
     /// A login script seems to have read what was meant for Python.
     Eaten,
+    /// It ended before Python ran, and there may be another way to run the tool.
+    NextWay,
 }
 
 impl Handshake {
@@ -49,9 +53,10 @@ impl Handshake {
             pending: Vec::new(),
             noise: Tail::default(),
             is_ssh: plan.is_ssh(),
+            has_shell: plan.has_shell(),
             stderr: Tail::default(),
             partial: Vec::new(),
-            candidates: plan.python.candidates().to_vec(),
+            candidates: plan.python.candidates(),
         }
     }
 
@@ -62,6 +67,18 @@ impl Handshake {
     /// It is known that it has come so far.
     pub(crate) fn reached(&mut self, stage: Stage) {
         self.stage = self.stage.max(stage);
+    }
+
+    /// The tool has asked something, so that Python is not yet being started.
+    pub(crate) fn asked(&mut self) {
+        if !self.is_ssh && self.stage == Stage::Python {
+            self.stage = Stage::Login;
+        }
+    }
+
+    /// What was asked needs no answer any more: it is over.
+    pub(crate) fn is_past_questions(&self) -> bool {
+        self.stage >= if self.is_ssh { Stage::Python } else { Stage::Core }
     }
 
     /// The first frame has been read.
@@ -163,6 +180,11 @@ impl Handshake {
             _ => None,
         };
         let is_ours = known.is_some();
+        if is_ours {
+            stage = stage.max(Stage::Python); // It is by what the tool runs.
+        } else if cause.is_none() && !self.is_ssh && stage < Stage::Core {
+            again = Some(Again::NextWay);
+        }
         let mut reason = cause.or(known);
         let mut is_sshs = false;
         if self.is_ssh && reason.is_none() {
@@ -187,7 +209,7 @@ impl Handshake {
             }
             _ => false,
         };
-        if self.is_ssh && self.stage == Stage::Core && is_damaged {
+        if self.has_shell && self.stage == Stage::Core && is_damaged {
             again = Some(Again::Eaten);
         }
         let error = ConnectError {

@@ -3,83 +3,86 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Answers, Method, Plan, Tool};
-use crate::bootstrap::Interpreter;
+use super::options::{Options, common_options};
+use super::{Method, Plan, Tool};
 
 /// A context on this machine: a child process of the program, in a session of its own, with the
 /// program's environment.
-#[derive(Clone, Debug)]
+///
+/// Its argv is `[nice -n N] [runuser -u USER --] COMMAND..`.
+#[derive(Clone, Default)]
 pub struct Local {
-    plan: Plan,
+    user: Option<OsString>,
+    nice: Option<i32>,
+    env: Vec<(OsString, OsString)>,
+    current_dir: Option<PathBuf>,
+    options: Options,
 }
 
-impl Default for Local {
-    fn default() -> Self {
-        Local::new()
-    }
-}
+common_options!(Local);
 
 impl Local {
-    /// A local context with the first good interpreter of `python3`, `python`,
-    /// `/usr/libexec/platform-python`, `python2.7` and `python2`, named `local.<process id>`.
+    /// A local context with the first good interpreter, named `local.<process id>`.
     pub fn new() -> Local {
-        Local {
-            plan: Plan {
-                name: "local".into(),
-                name_has_pid: true,
-                python: Interpreter::default(),
-                tool: Tool::None,
-                env: Vec::new(),
-                current_dir: None,
-                connect_timeout: None,
-                keepalive: None,
-                answers: Answers::default(),
-            },
-        }
+        Local::default()
     }
 
-    /// The interpreter, a path or a name to be found in `PATH`: nothing is searched for, which saves one
-    /// start of an interpreter.
-    pub fn python(mut self, path: impl Into<OsString>) -> Self {
-        self.plan.python = Interpreter::Fixed(path.into());
+    /// Whose process it is to be, through `runuser`: for a program that runs as root. (`HOME` and the rest
+    /// of the environment stay as they are; `sudo` has other ideas.) Default: the
+    /// program's own user.
+    pub fn user(mut self, name: impl Into<OsString>) -> Self {
+        self.user = Some(name.into());
         self
     }
 
-    /// The interpreters to be tried, in this order: the first that runs and is Python 2.7 or 3.6 or later
-    /// is taken.
-    pub fn python_candidates<I>(mut self, names: I) -> Self
-    where
-        I: IntoIterator,
-        I::Item: Into<OsString>,
-    {
-        self.plan.python = Interpreter::Search(names.into_iter().map(Into::into).collect());
+    /// How nice it is to others, through `nice -n`: from 19, the nicest, to -20, which root alone may set.
+    /// Counts from the program's own.
+    pub fn nice(mut self, increment: i32) -> Self {
+        self.nice = Some(increment);
         self
     }
 
     /// Sets an environment variable of the child, beside what it inherits.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         let (name, value) = (name.into(), value.into());
-        self.plan.env.retain(|(other, _)| *other != name);
-        self.plan.env.push((name, value));
+        self.env.retain(|(other, _)| *other != name);
+        self.env.push((name, value));
         self
     }
 
     /// The working directory of the child. Default: the program's.
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.plan.current_dir = Some(dir.into());
+        self.current_dir = Some(dir.into());
         self
     }
 
-    /// The name of the context, in errors and in the log.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        (self.plan.name, self.plan.name_has_pid) = (name.into(), false);
-        self
+    fn tool(&self) -> Tool {
+        let mut prefix: Vec<OsString> = Vec::new();
+        if let Some(increment) = self.nice {
+            prefix.extend(["nice".into(), "-n".into(), increment.to_string().into()]);
+        }
+        if let Some(user) = &self.user {
+            prefix.extend(["runuser".into(), "-u".into(), user.clone(), "--".into()]);
+        }
+        Tool::running(prefix)
+    }
+}
+
+/// Shows the names of the environment variables, not their values, which may be secrets.
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("plan", &self.plan()).finish()
     }
 }
 
 impl Method for Local {
     fn plan(&self) -> Plan {
-        self.plan.clone()
+        Plan {
+            name_has_pid: self.options.name.is_none(),
+            env: self.env.clone(),
+            current_dir: self.current_dir.clone(),
+            ..self.options.plan(|| "local".into(), Ok(self.tool()))
+        }
     }
 }
 
@@ -91,5 +94,13 @@ mod tests {
     fn debug_shows_no_values_of_the_environment() {
         let shown = format!("{:?}", Local::new().env("TOKEN", "hunter2"));
         assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_in_front_of_the_command() {
+        let argv = |local: Local| local.plan().argv(0, &["python3".into()]).unwrap();
+        assert_eq!(argv(Local::new()), ["python3"]);
+        let both = argv(Local::new().nice(5).user("deploy"));
+        assert_eq!(both, ["nice", "-n", "5", "runuser", "-u", "deploy", "--", "python3"]);
     }
 }

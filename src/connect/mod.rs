@@ -1,13 +1,16 @@
 //! Connection methods: each a pure function from its options to a launch plan.
 
 mod conversation;
+mod exec;
 mod failure;
 mod handshake;
 mod local;
+mod options;
 mod prompt;
 mod quote;
 mod ssh;
 mod target;
+mod tool;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
@@ -21,13 +24,14 @@ use crate::bootstrap::Interpreter;
 use crate::sys;
 
 pub(crate) use conversation::{Answers, Conversation, Move, QUIET};
+pub use exec::Exec;
 pub(crate) use handshake::{Again, Handshake};
 pub use local::Local;
 pub use prompt::{Prompt, PromptKind};
 pub(crate) use quote::command_line;
-pub(crate) use ssh::SshCommand;
 pub use ssh::{HostKeys, Ssh};
 pub(crate) use target::Target;
+pub(crate) use tool::{Asks, Kind, SshTarget, Tool, Way};
 
 /// A way to start a context. Its plans are made by the methods of this crate.
 pub trait Method {
@@ -43,7 +47,8 @@ pub struct Plan {
     /// The process id is part of the name.
     pub(crate) name_has_pid: bool,
     pub(crate) python: Interpreter,
-    pub(crate) tool: Tool,
+    /// What runs the command, or why there can be nothing that does.
+    pub(crate) tool: Result<Tool, String>,
     /// Set beside what the program has in its own environment.
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) current_dir: Option<PathBuf>,
@@ -53,16 +58,6 @@ pub struct Plan {
     pub(crate) keepalive: Option<(Duration, u32)>,
     /// What the tool is told if it asks.
     pub(crate) answers: Answers,
-}
-
-/// What runs the child's command.
-#[derive(Clone, Debug)]
-pub(crate) enum Tool {
-    /// Nothing: it is a program of this machine.
-    None,
-    /// ssh, with these words, and the command as one more for the login shell of the other side; or why
-    /// there can be no such words.
-    Ssh(Result<SshCommand, String>),
 }
 
 /// Shows the names of the environment variables, not their values, which may be secrets.
@@ -119,6 +114,9 @@ impl Carrier {
     }
 }
 
+/// ssh reads its files and may run the programs of `Match exec`.
+const CONFIGURATION_TAKES: Duration = Duration::from_secs(5);
+
 /// For what fits on some pages.
 const MOST_OUTPUT_BYTES: usize = 1 << 20;
 
@@ -135,28 +133,76 @@ impl Plan {
     }
 
     pub(crate) fn is_ssh(&self) -> bool {
-        matches!(self.tool, Tool::Ssh(_))
+        self.ssh().is_some()
+    }
+
+    fn ssh(&self) -> Option<&SshTarget> {
+        self.tool.as_ref().ok()?.ssh()
+    }
+
+    /// A login shell runs the command, and with it scripts which may read what is meant for Python.
+    pub(crate) fn has_shell(&self) -> bool {
+        self.tool.as_ref().is_ok_and(Tool::has_shell)
+    }
+
+    /// The number of ways to run the tool, at least 1. The next one is tried where one ended before
+    /// Python ran.
+    pub(crate) fn ways(&self) -> usize {
+        self.tool.as_ref().map_or(1, |tool| tool.ways(self.answers.any()))
+    }
+
+    fn way(&self, way: usize) -> Result<&Way, String> {
+        let tool = self.tool.as_ref().map_err(String::clone)?;
+        Ok(tool.way(way, self.answers.any()).expect("there are as many as ways() says"))
+    }
+
+    /// The words that run `command` in the way of this number, from 0.
+    pub(crate) fn argv(&self, way: usize, command: &[OsString]) -> Result<Vec<OsString>, String> {
+        if matches!(&self.python, Interpreter::Argv(words) if words.is_empty()) {
+            return Err("python_argv(..) got no words".into());
+        }
+        self.way(way)?.argv(command)
+    }
+
+    /// Where the tool asks its questions in that way.
+    pub(crate) fn asks(&self, way: usize) -> Asks {
+        self.way(way).map_or(Asks::Nowhere, Way::asks)
+    }
+
+    /// Nothing is sent in that way before Python runs: a question would take it for its answer.
+    pub(crate) fn waits(&self, way: usize) -> bool {
+        self.asks(way) == Asks::Stdio
+    }
+
+    /// Another attempt may follow one that fails.
+    pub(crate) fn may_need_another(&self) -> bool {
+        self.has_shell() || self.ways() > 1 || self.waits(0)
     }
 
     /// Starts the process that is to run this command, itself or elsewhere. What went wrong is said in
     /// one line.
-    pub(crate) fn spawn(&self, command: &[OsString]) -> Result<Carrier, String> {
-        match &self.tool {
-            Tool::None => self.spawn_words(command, false),
-            Tool::Ssh(ssh) => {
-                let can_ask = self.answers.any();
-                let argv = ssh.as_ref().map_err(String::clone)?.running(command, can_ask)?;
-                self.spawn_words(&argv, can_ask)
-            }
-        }
+    pub(crate) fn spawn(&self, way: usize, command: &[OsString]) -> Result<Carrier, String> {
+        self.spawn_words(&self.argv(way, command)?, self.asks(way) == Asks::Terminal)
+    }
+
+    /// What prints whom the password is for, where that has to be found out first: `ssh -G`.
+    pub(crate) fn target_argv(&self) -> Option<Vec<OsString>> {
+        Some(self.ssh()?.argv.clone())
     }
 
     /// Learns from ssh whom a password is for. Takes some milliseconds, and at most some seconds.
     pub(crate) fn find_target(&self) -> Target {
-        match &self.tool {
-            Tool::Ssh(Ok(ssh)) => ssh.target(|argv| self.spawn_words(argv, false)),
-            _ => Target::default(),
-        }
+        let carrier = self.target_argv().and_then(|argv| self.spawn_words(&argv, false).ok());
+        let printed = carrier.and_then(|carrier| carrier.output(CONFIGURATION_TAKES));
+        self.target_from(printed.as_deref())
+    }
+
+    /// Whom the password is for, by what [`target_argv`](Plan::target_argv) printed.
+    pub(crate) fn target_from(&self, printed: Option<&[u8]>) -> Target {
+        let printed = printed.map(String::from_utf8_lossy);
+        let found = printed.and_then(|printed| Target::from_configuration(&printed));
+        let given = || self.ssh().map_or_else(Target::default, |ssh| ssh.given.clone());
+        found.unwrap_or_else(given)
     }
 
     /// The same plan without the secrets in it.

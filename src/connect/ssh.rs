@@ -5,9 +5,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::options::{Options, common_options};
 use super::target::Target;
-use super::{Answers, Carrier, Method, Plan, Tool, command_line};
-use crate::bootstrap::Interpreter;
+use super::{Answers, Asks, Kind, Method, Plan, SshTarget, Tool, Way};
 use crate::secret::Secret;
 
 /// A context on a machine that has an ssh server and a Python interpreter.
@@ -32,13 +32,13 @@ pub struct Ssh {
     passphrase: Option<Secret>,
     compression: bool,
     keepalive: (Duration, u32),
-    connect_timeout: Option<Duration>,
     control_path: Option<PathBuf>,
     ssh_path: OsString,
     args: Vec<OsString>,
-    python: Interpreter,
-    name: Option<String>,
+    options: Options,
 }
+
+common_options!(Ssh);
 
 /// What to do about a host key that is not known yet; ssh_config(5), `StrictHostKeyChecking`. A key that is
 /// known to be another one is refused by the first two.
@@ -73,12 +73,10 @@ impl Ssh {
             passphrase: None,
             compression: false,
             keepalive: (Duration::from_secs(15), 3),
-            connect_timeout: None,
             control_path: None,
             ssh_path: "ssh".into(),
             args: Vec::new(),
-            python: Interpreter::default(),
-            name: None,
+            options: Options::default(),
         }
     }
 
@@ -154,14 +152,6 @@ impl Ssh {
         self
     }
 
-    /// How long the start may take, from ssh's to the child's first frame, over all attempts; the clock stands
-    /// still while [`on_prompt`](crate::RouterBuilder::on_prompt) is asked. Default: what
-    /// [`RouterBuilder::connect_timeout`](crate::RouterBuilder::connect_timeout) says, 30 s.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = Some(timeout);
-        self
-    }
-
     /// The socket of an ssh that shares its connection: `ControlPath`. Without one there, or where the
     /// server takes no more sessions on it (`MaxSessions` of sshd_config(5), 10), a connection of its own
     /// is made. Default: a connection for each context, whatever the configuration says.
@@ -187,34 +177,7 @@ impl Ssh {
         self
     }
 
-    /// The interpreter there, a path (`~/` is the remote home directory) or a name to be found in `PATH`:
-    /// nothing is searched for, which saves one start of an interpreter.
-    pub fn python(mut self, path: impl Into<OsString>) -> Self {
-        self.python = Interpreter::Fixed(path.into());
-        self
-    }
-
-    /// The interpreters to be tried there, in this order. Default: those of
-    /// [`Local::new`](crate::Local::new).
-    pub fn python_candidates<I>(mut self, names: I) -> Self
-    where
-        I: IntoIterator,
-        I::Item: Into<OsString>,
-    {
-        self.python = Interpreter::Search(names.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// The name of the context, in errors and in the log.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
     fn context_name(&self) -> String {
-        if let Some(name) = &self.name {
-            return name.clone();
-        }
         let host = self.host.rsplit('@').next().unwrap_or_default();
         match self.port {
             Some(port) => format!("ssh.{host}:{port}"),
@@ -223,7 +186,7 @@ impl Ssh {
     }
 
     /// Of what is said twice, the first counts for ssh.
-    fn command(&self) -> Result<SshCommand, String> {
+    fn words(&self) -> Result<Words, String> {
         if self.host.is_empty() || self.host.starts_with('-') {
             return Err(format!("{:?} cannot be a host's name", self.host));
         }
@@ -243,7 +206,7 @@ impl Ssh {
         let (interval, count) = self.keepalive;
         words.option("ServerAliveInterval", interval.as_secs().max(1));
         words.option("ServerAliveCountMax", count.max(1));
-        if let Some(timeout) = self.connect_timeout {
+        if let Some(timeout) = self.options.connect_timeout {
             // Less than our own, so that ssh can say what it waited for.
             words.option("ConnectTimeout", timeout.as_secs().saturating_sub(1).max(1));
         }
@@ -275,58 +238,33 @@ impl Ssh {
         if let Some(user) = &self.user {
             words.pair("-l", user);
         }
-        let (user, host) = match self.host.rsplit_once('@') {
-            Some((user, host)) => (Some(user), host),
-            None => (None, &*self.host),
+        Ok(words)
+    }
+
+    fn tool(&self) -> Result<Tool, String> {
+        let words = self.words()?;
+        let finish = |change: &dyn Fn(&mut Words)| {
+            let mut words = Words(words.0.clone());
+            change(&mut words);
+            words.pair("--", &self.host);
+            words.0
         };
-        let given = Target::given(self.user.as_deref().or(user), host);
-        Ok(SshCommand { words: words.0, host: self.host.clone(), given })
-    }
-}
-
-/// ssh and its arguments, for one host.
-#[derive(Clone, Debug)]
-pub(crate) struct SshCommand {
-    /// The program, and options.
-    words: Vec<OsString>,
-    host: String,
-    given: Target,
-}
-
-impl SshCommand {
-    /// The words that run this command there.
-    pub(crate) fn running(
-        &self,
-        command: &[OsString],
-        can_ask: bool,
-    ) -> Result<Vec<OsString>, String> {
-        let mut words = Words(self.words.clone());
-        words.option("BatchMode", if can_ask { "no" } else { "yes" });
-        if can_ask {
+        let asking = finish(&|words| {
+            words.option("BatchMode", "no");
             words.option("NumberOfPasswordPrompts", 3);
-        }
-        words.pair("--", &self.host);
-        words.0.push(command_line(command)?);
-        Ok(words.0)
-    }
-
-    /// Whom ssh takes the host for: `ssh -G`, which connects to nobody.
-    pub(crate) fn target(
-        &self,
-        spawn: impl FnOnce(&[OsString]) -> Result<Carrier, String>,
-    ) -> Target {
-        let mut words = Words(self.words.clone());
-        words.0.push("-G".into());
-        words.pair("--", &self.host);
-        let printed = spawn(&words.0).ok().and_then(|carrier| carrier.output(CONFIGURATION_TAKES));
-        let printed = printed.as_deref().map(String::from_utf8_lossy);
-        let found = printed.and_then(|printed| Target::from_configuration(&printed));
-        found.unwrap_or_else(|| self.given.clone())
+        });
+        let silent = finish(&|words| words.option("BatchMode", "yes"));
+        let ways = [
+            Way::new(asking).shell().asking(Asks::Terminal).if_answered(),
+            Way::new(silent).shell().if_unanswered(),
+        ];
+        let target = SshTarget {
+            argv: finish(&|words| words.0.push("-G".into())),
+            given: Target::given(self.user.as_deref(), &self.host),
+        };
+        Ok(Tool::with_ways(ways).kind(Kind::Ssh(target)))
     }
 }
-
-/// ssh reads its files and may run the programs of `Match exec`.
-const CONFIGURATION_TAKES: Duration = Duration::from_secs(5);
 
 /// What keeps a user's configuration from getting between us and the child.
 const FIXED: [(&str, &str); 12] = [
@@ -391,17 +329,11 @@ fn expand_home(path: &Path) -> PathBuf {
 impl Method for Ssh {
     fn plan(&self) -> Plan {
         Plan {
-            name: self.context_name(),
-            name_has_pid: false,
-            python: self.python.clone(),
-            tool: Tool::Ssh(self.command()),
             // Questions are asked on the terminal, not in a window; clients before 8.4 know only the second.
             env: vec![
                 ("SSH_ASKPASS_REQUIRE".into(), "never".into()),
                 ("SSH_ASKPASS".into(), "false".into()),
             ],
-            current_dir: None,
-            connect_timeout: self.connect_timeout,
             keepalive: Some(self.keepalive),
             answers: Answers {
                 password: self.password.clone(),
@@ -409,6 +341,7 @@ impl Method for Ssh {
                 accept_host_key: self.host_keys == Some(HostKeys::AcceptNew),
                 ..Answers::default()
             },
+            ..self.options.plan(|| self.context_name(), self.tool())
         }
     }
 }
@@ -418,8 +351,7 @@ mod tests {
     use super::*;
 
     fn words(ssh: Ssh) -> Vec<String> {
-        let command = ssh.command().unwrap();
-        let words = command.running(&["ls".into()], false).unwrap();
+        let words = ssh.plan().argv(0, &["ls".into()]).unwrap();
         words.into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
@@ -433,7 +365,7 @@ mod tests {
     #[test]
     fn a_host_that_would_be_an_option_is_refused() {
         for host in ["", "-oProxyCommand=x"] {
-            assert!(Ssh::new(host).command().is_err(), "{host}");
+            assert!(Ssh::new(host).tool().is_err(), "{host}");
         }
     }
 
@@ -443,7 +375,7 @@ mod tests {
         let words = words(ssh);
         assert!(words.contains(&"UserKnownHostsFile=\"/my hosts/100%%\"".into()), "{words:?}");
         assert!(words.contains(&"ControlPath=\"/tmp/%%C\"".into()), "{words:?}");
-        let error = Ssh::new("web").known_hosts("a\"b").command().unwrap_err();
+        let error = Ssh::new("web").known_hosts("a\"b").tool().unwrap_err();
         assert_eq!(
             error,
             "\"a\\\"b\" cannot be told to ssh: it has a quotation mark, a newline or ${ in it"
@@ -452,8 +384,8 @@ mod tests {
 
     #[test]
     fn the_name_says_host_and_port() {
-        assert_eq!(Ssh::new("me@web").context_name(), "ssh.web");
-        assert_eq!(Ssh::new("web").port(2222).context_name(), "ssh.web:2222");
-        assert_eq!(Ssh::new("web").name("first").context_name(), "first");
+        assert_eq!(Ssh::new("me@web").plan().name, "ssh.web");
+        assert_eq!(Ssh::new("web").port(2222).plan().name, "ssh.web:2222");
+        assert_eq!(Ssh::new("web").name("first").plan().name, "first");
     }
 }
