@@ -58,6 +58,13 @@ pub(crate) struct Launch {
     pub(crate) flight: Vec<u8>,
 }
 
+impl Launch {
+    /// The first stage alone: a context that starts others has the core.
+    pub(crate) fn stage(&self) -> &[u8] {
+        &self.flight[..self.flight.len() - CORE.len()]
+    }
+}
+
 /// The launch of a child that `ps` shows as `name`.
 pub(crate) fn launch(interpreter: &Interpreter, name: &str) -> Launch {
     launch_with(interpreter, name, READ)

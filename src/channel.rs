@@ -53,7 +53,7 @@ pub(crate) fn channel<T>(master: &Arc<Master>) -> (Sender<T>, Receiver<T>) {
     (Sender::new(tx), Receiver { master: master.clone(), rx, item: PhantomData })
 }
 
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     let mut bytes = [0; 4];
     sys::entropy(&mut bytes).expect("the system has random bytes once it is up");
     u32::from_be_bytes(bytes)

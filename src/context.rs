@@ -9,7 +9,7 @@ use crate::end::End;
 use crate::master::Master;
 use crate::peer::Peer;
 use crate::text::escape;
-use crate::{Error, FromValue, RemoteInfo, Result, ToArgs, ToValue, Value, pickle};
+use crate::{Error, FromValue, Method, RemoteInfo, Result, ToArgs, ToValue, Value, pickle};
 
 /// A Python process under the program's control.
 ///
@@ -160,10 +160,31 @@ impl Context {
         Function::new(self.clone(), target)
     }
 
+    /// Starts a child of this context and waits until it is up: as [`Router::connect`](crate::Router::connect),
+    /// with all that `method` names (programs, files, hosts) on this context's machine.
+    ///
+    /// The child's messages go by this context, which is trusted with them, as with the answers to what its tools
+    /// ask: a password that is asked for passes through every context on the way.
+    pub fn connect(&self, method: impl Method) -> Result<Context> {
+        let context = self.start(method);
+        context.info()?;
+        Ok(context)
+    }
+
+    /// Starts a child of this context and returns at once: as [`Router::start`](crate::Router::start). This context
+    /// need not be up yet; if it does not come up, neither does the child.
+    pub fn start(&self, method: impl Method) -> Context {
+        let peer = self.master.start_below(&self.peer, method.plan());
+        Context::new(self.master.clone(), peer)
+    }
+
     /// Shuts this context down and waits until its process has ended, at most the router's grace period and
     /// a little more. What still waits for it gets [`Error::Disconnected`].
     pub fn shutdown(&self) -> Result<()> {
-        self.master.broker.leave(self.id());
+        match self.peer.parent() {
+            None => self.master.broker.leave(self.id()),
+            Some(_) => self.peer.send_shutdown(),
+        }
         self.peer.wait_gone();
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{ConnectError, Error};
+use crate::{ConnectError, Error, Stage};
 
 /// Why a context, a channel or a wait for an answer ended.
 #[derive(Clone, Debug)]
@@ -18,6 +18,21 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// The same for a context below the one that ended, whose name is `lost`.
+    pub(crate) fn of_parent(&self, lost: &str, context: &str) -> End {
+        match self {
+            End::Failed(error) => {
+                let reason = format!("its parent did not come up: {error}");
+                let (context, printed) = (context.into(), String::new());
+                let stage = Stage::Spawn;
+                let error = ConnectError { context, stage, reason, printed, status: None };
+                End::Failed(Arc::new(error))
+            }
+            End::Lost(reason) => End::Lost(format!("{lost} was lost: {reason}")),
+            other => other.clone(),
+        }
+    }
+
     /// The error for somebody who waited for `what` from `context`.
     pub(crate) fn error(&self, context: &str, what: &str) -> Error {
         match self {

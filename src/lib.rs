@@ -4,6 +4,7 @@
 
 mod backlog;
 mod bootstrap;
+mod branch;
 mod broker;
 mod built;
 mod call;

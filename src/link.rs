@@ -252,9 +252,7 @@ impl Link {
         if self.phase == Phase::Starting {
             (self.phase, self.deadline) = (Phase::Up, None);
         }
-        if self.start.is_padded() {
-            let note = "a login script reads standard input: connected by a second attempt, which \
-                        waited for the script to end";
+        if let Some(note) = self.start.note() {
             events.note(&self.peer, Level::Warning, note.into());
         }
     }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::bootstrap;
+use crate::branch::Branch;
 use crate::broker::{self, Events};
 use crate::call::Answer;
 use crate::channel::{ChannelTarget, Credit, Tx};
@@ -22,9 +23,13 @@ use crate::mailbox::Item;
 use crate::modules::Modules;
 use crate::peer::{Peer, RemoteInfo};
 use crate::pickle;
-use crate::router::{FORWARD_LOG, GET_MODULE, MASTER, PING, Routes, Verdict};
+use crate::router::{
+    ADD_ROUTE, ALLOCATE_ID, CALL_FUNCTION, DEL_ROUTE, FIRST_REPLY_HANDLE, FORWARD_LOG, GET_MODULE,
+    Gone, MASTER, PING, Routes, Verdict,
+};
 use crate::start::Start;
 use crate::stream::{Outgoing, Patience};
+use crate::text::escape;
 use crate::wire::{self, Decoder, Frame, Header, Sealer};
 use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, Sender, Stage, Value, sys};
 
@@ -264,8 +269,10 @@ fn process_name() -> String {
 /// What a handle of the program leads to.
 #[derive(Clone)]
 pub(crate) enum Target {
-    /// The first frame of a child.
+    /// Who a context says that it is: the first frame of a child.
     Hello,
+    /// What a context reports of a child that it starts.
+    Branch(Arc<Branch>),
     Answer(Arc<Answer>),
     Channel(ChannelTarget),
     Credit(Arc<Credit>),
@@ -300,12 +307,12 @@ impl Master {
         let itself = Outgoing::ended(End::Lost("it is the program itself".into()));
         let itself = Arc::new(Peer::new(MASTER, "master".into(), itself, broker.clone()));
         itself.gone(); // There is no process of it to wait for.
-        let level = settings.log_level;
+        let (level, unidirectional) = (settings.log_level, settings.unidirectional);
         let master = Master {
             settings,
             limits,
             broker,
-            routes: Mutex::new(Routes::new()),
+            routes: Mutex::new(Routes::new(unidirectional)),
             peers: Mutex::new(HashMap::from([(MASTER, itself)])),
             senders: Mutex::default(),
             helper: Arc::new(Helper::new(modules.clone(), sink, prompter, level, limits)),
@@ -374,7 +381,8 @@ impl Master {
         let name = plan.name.clone();
         plan.answers.ask = self.helper.can_ask();
         self.try_start(id, hello_handle, plan).unwrap_or_else(|end| {
-            self.forget(id);
+            self.peers.lock().expect("held for a look-up only").remove(&id);
+            self.routes().remove(id);
             let out = Outgoing::ended(end.clone());
             let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
             peer.end(end);
@@ -446,14 +454,120 @@ impl Master {
         Ok(peer)
     }
 
-    /// Takes a child out of all tables; gives back what waited for it.
-    fn forget(&self, id: u32) -> Vec<Target> {
-        self.peers.lock().expect("held for a look-up only").remove(&id);
-        self.routes().remove_child(id)
+    /// Starts a child of a context. Its failures are the peer's end.
+    pub(crate) fn start_below(self: &Arc<Self>, parent: &Arc<Peer>, mut plan: Plan) -> Arc<Peer> {
+        plan.answers.ask = self.helper.can_ask();
+        let name = plan.name.clone();
+        let placed = {
+            let mut routes = self.routes();
+            routes.add_below(parent.id()).map(|id| (id, routes.path(id)))
+        };
+        let Some((id, path)) = placed else {
+            let peer = Peer::below(parent, u32::MAX, name);
+            let end = parent.ended().unwrap_or_else(|| End::Lost("it is gone".into()));
+            peer.end(end.of_parent(parent.name(), peer.name()));
+            peer.gone();
+            return Arc::new(peer);
+        };
+        let peer = Arc::new(Peer::below(parent, id, name));
+        self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
+        let timeout = plan.connect_timeout.unwrap_or(self.settings.connect_timeout);
+        let start = Start::new(plan, process_name(), timeout);
+        let branch = Arc::new(Branch::new(self, parent, &peer, start));
+        let handle = self.routes().add_receiver(
+            Some(parent.id()),
+            Target::Branch(branch.clone()),
+            crate::channel::random,
+        );
+        for module in crate::branch::MODULES {
+            self.push(parent, module);
+        }
+        // Those on the way hear of it before anything of it comes by.
+        for above in path.iter().filter(|above| **above != id) {
+            self.post(*above, ADD_ROUTE, &route(id, parent.id()));
+        }
+        branch.begin(self, handle);
+        if let Some(end) = parent.ended() {
+            // It may have ended before it could be told that this one is below it.
+            self.lost(&peer, &end.of_parent(parent.name(), peer.name()));
+        }
+        peer
+    }
+
+    /// A context has gone, and all below it.
+    pub(crate) fn lost(&self, peer: &Arc<Peer>, end: &End) {
+        let Gone { ids, targets, news } = self.routes().remove(peer.id());
+        let below: Vec<_> = {
+            let mut peers = self.peers.lock().expect("held for a look-up only");
+            ids.iter().filter_map(|id| peers.remove(id)).collect()
+        };
+        peer.end(end.clone());
+        let end_of = |id: u32| match below.iter().find(|it| it.id() == id) {
+            Some(other) if id != peer.id() => end.of_parent(peer.name(), other.name()),
+            _ => end.clone(),
+        };
+        for other in &below {
+            other.end(end_of(other.id()));
+        }
+        // Taken out before: what is told may look something up.
+        for (id, target) in targets {
+            target.end(&end_of(id));
+        }
+        for (child, id) in news {
+            self.post(child, DEL_ROUTE, &route(id, MASTER));
+        }
+        // A direct child's process may be there still: the broker says when it has gone.
+        for other in below.iter().filter(|it| it.parent().is_some()) {
+            other.gone();
+        }
+    }
+
+    /// A context that another has started without our doing.
+    fn announced(
+        &self,
+        child: &Arc<Peer>,
+        target: u32,
+        via: u32,
+    ) -> std::result::Result<(), String> {
+        let handle = {
+            let mut routes = self.routes();
+            routes.announce(child.id(), target, via)?;
+            routes.add_reply(target, Target::Hello)
+        };
+        let Some(parent) = self.peer(via) else { return Ok(()) };
+        let peer = Arc::new(Peer::below(&parent, target, format!("context {target}")));
+        self.peers.lock().expect("held for a look-up only").insert(target, peer.clone());
+        let text = |text: &str| Value::Text(text.into());
+        let call = [text("econtext.core"), Value::None, text("hello"), Value::Tuple(Vec::new())];
+        let call = call.into_iter().chain([Value::Dict(Vec::new())]).collect();
+        if let Ok(data) = pickle::encode(&Value::Tuple(call)) {
+            // Its end will be told in its own way.
+            let _ = peer.send(CALL_FUNCTION, handle, data, Patience::None);
+        }
+        Ok(())
+    }
+
+    /// A child says that a context below it has gone.
+    fn withdrawn(&self, child: &Arc<Peer>, target: u32) -> std::result::Result<(), String> {
+        if self.routes().may_withdraw(child.id(), target)? {
+            if let Some(peer) = self.peer(target) {
+                let words =
+                    if peer.is_leaving() { "it was shut down" } else { "its parent lost it" };
+                self.lost(&peer, &End::Lost(words.into()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// Sends what a call of a function in `module` needs and the child has not got yet.
     pub(crate) fn push(&self, peer: &Arc<Peer>, module: &str) {
+        // A context below has it from its parent's cache, which has it from the direct child's.
+        let child = peer.parent().map(|_| self.peer(peer.stream()));
+        let Some(peer) = child.as_ref().map_or(Some(peer), Option::as_ref) else { return };
         let say = |level, note| self.own(peer, level, note);
         peer.push(&self.modules, module, self.limits.message, &say);
     }
@@ -476,10 +590,12 @@ impl Master {
 
     fn children(&self) -> Vec<Arc<Peer>> {
         let peers = self.peers.lock().expect("held for a look-up only");
-        peers.values().filter(|peer| peer.id() != MASTER).cloned().collect()
+        let is_child = |peer: &&Arc<Peer>| peer.id() != MASTER && peer.parent().is_none();
+        peers.values().filter(is_child).cloned().collect()
     }
 
-    fn own(&self, peer: &Arc<Peer>, level: Level, message: String) {
+    /// Says something of the library's own in the log.
+    pub(crate) fn own(&self, peer: &Arc<Peer>, level: Level, message: String) {
         if level >= self.settings.log_level {
             self.helper.log(peer, Entry::Own(level, message));
         }
@@ -495,20 +611,9 @@ impl Events for Master {
         }
         match verdict {
             Verdict::Deliver(target) => self.deliver(peer, target, &header, data)?,
-            Verdict::Service(GET_MODULE) => self.helper.import(peer, data)?,
-            Verdict::Service(FORWARD_LOG) => self.helper.log(peer, Entry::Forwarded(data)),
-            Verdict::Service(PING) => {
-                if header.reply_to != 0 {
-                    self.post(header.src, header.reply_to, &Value::None);
-                }
-            }
-            Verdict::Service(other) => unreachable!("the router has no service {other}"),
-            Verdict::Refuse(reason) => {
-                self.own(peer, Level::Debug, reason.clone());
-                if header.reply_to != 0 {
-                    self.post(header.src, header.reply_to, &Value::Dead(Some(reason)));
-                }
-            }
+            Verdict::Service(service) => self.serve(peer, service, &header, data)?,
+            Verdict::Forward(child) => self.forward(peer, child, &header, data),
+            Verdict::Refuse(reason) => self.refuse(peer, &header, reason),
             Verdict::Drop(reason) => self.own(peer, Level::Warning, reason),
         }
         Ok(())
@@ -537,11 +642,7 @@ impl Events for Master {
     }
 
     fn ended(&self, peer: &Arc<Peer>, end: End) {
-        peer.end(end.clone());
-        // Taken out first: what is told may look something up.
-        for target in self.forget(peer.id()) {
-            target.end(&end);
-        }
+        self.lost(peer, &end);
     }
 
     fn stopped(&self) {
@@ -562,6 +663,95 @@ impl Events for Master {
 }
 
 impl Master {
+    fn serve(
+        &self,
+        peer: &Arc<Peer>,
+        service: u32,
+        header: &Header,
+        data: Vec<u8>,
+    ) -> std::result::Result<(), String> {
+        let answer = |value: &Value| match header.reply_to {
+            0 => {}
+            reply_to => self.post(header.src, reply_to, value),
+        };
+        let told = match service {
+            GET_MODULE => return self.helper.import(peer, data),
+            FORWARD_LOG => {
+                let source = self.peer(header.src).unwrap_or_else(|| peer.clone());
+                self.helper.log(&source, Entry::Forwarded(data));
+                Ok(())
+            }
+            PING => {
+                answer(&Value::None);
+                Ok(())
+            }
+            ALLOCATE_ID => {
+                let block = self.routes().allocate(peer.id());
+                block.map(|block| {
+                    let ends = [block.start, block.end].map(|id| Value::Int(id.into()));
+                    answer(&Value::Tuple(ends.to_vec()));
+                })
+            }
+            ADD_ROUTE => {
+                self.pair(&data).and_then(|(target, via)| self.announced(peer, target, via))
+            }
+            DEL_ROUTE => self.pair(&data).and_then(|(target, _)| self.withdrawn(peer, target)),
+            other => unreachable!("the router has no service {other}"),
+        };
+        if let Err(reason) = told {
+            answer(&Value::Dead(Some(reason.clone())));
+            self.own(peer, Level::Warning, reason);
+        }
+        Ok(())
+    }
+
+    /// The two ids of a message about a route.
+    fn pair(&self, data: &[u8]) -> std::result::Result<(u32, u32), String> {
+        let unclear = || "dropped a message about a route that cannot be read".to_owned();
+        let value = pickle::decode(data, &self.limits).map_err(|_| unclear())?;
+        let Value::Tuple(ids) = value else { return Err(unclear()) };
+        match ids[..] {
+            [Value::Int(target), Value::Int(via)] => {
+                let ids = u32::try_from(target).ok().zip(u32::try_from(via).ok());
+                ids.ok_or_else(unclear)
+            }
+            _ => Err(unclear()),
+        }
+    }
+
+    /// Passes a frame on to another child, unread.
+    fn forward(&self, peer: &Arc<Peer>, child: u32, header: &Header, data: Vec<u8>) {
+        match self.peer(child) {
+            Some(to) if !to.out.is_behind() => {
+                // Its end is told to whoever has dealt with it.
+                let _ = to.pass_on(header, data, Patience::None);
+            }
+            Some(_) => {
+                let reason = format!("context {} does not read what it is sent", header.dst);
+                self.refuse(peer, header, reason);
+            }
+            None => {
+                let reason = format!("context 0 has no route to context {}", header.dst);
+                self.refuse(peer, header, reason);
+            }
+        }
+    }
+
+    fn refuse(&self, peer: &Arc<Peer>, header: &Header, reason: String) {
+        // To who has gone there are late grants.
+        let is_late = header.handle >= FIRST_REPLY_HANDLE && header.reply_to == 0;
+        let level = if is_late { Level::Debug } else { Level::Warning };
+        if header.reply_to != 0 {
+            self.post(header.src, header.reply_to, &Value::Dead(Some(reason.clone())));
+        }
+        self.own(peer, level, reason);
+    }
+
+    /// The process that carries a context's stream printed this.
+    pub(crate) fn printed_by(&self, peer: &Arc<Peer>, bytes: &[u8]) {
+        self.helper.log(peer, Entry::Printed(bytes.to_vec()));
+    }
+
     fn deliver(
         &self,
         peer: &Arc<Peer>,
@@ -575,10 +765,25 @@ impl Master {
             Target::Hello => {
                 let hello = pickle::decode(&item.data, &self.limits)
                     .map_err(|error| format!("its first frame cannot be read: {error}"))?;
-                let info = RemoteInfo::from_hello(hello)
-                    .ok_or("its first frame does not say who the child is")?;
-                peer.up(info);
+                let hello = RemoteInfo::from_hello(hello);
+                match self.peer(item.from).filter(|it| it.parent().is_some()) {
+                    None => {
+                        let unclear = "its first frame does not say who the child is";
+                        peer.up(hello.ok_or(unclear)?.0);
+                    }
+                    // One that was started by a context, which has looked at the first frame.
+                    Some(below) => {
+                        if let Some((info, name)) = hello {
+                            below.set_name(escape(&name));
+                            below.up(info);
+                        }
+                    }
+                }
             }
+            Target::Branch(branch) => match pickle::decode(&item.data, &self.limits) {
+                Ok(report) => branch.arrived(report, item.control),
+                Err(error) => return Err(format!("a report of a start cannot be read: {error}")),
+            },
             Target::Answer(answer) => answer.arrived(item),
             Target::Channel(channel) => channel.arrived(item)?,
             Target::Credit(credit) => credit.arrived(pickle::decode(&item.data, &self.limits)),
@@ -587,10 +792,16 @@ impl Master {
     }
 }
 
+/// A message about a route.
+fn route(target: u32, via: u32) -> Value {
+    Value::Tuple([target, via].map(|id| Value::Int(id.into())).to_vec())
+}
+
 impl Target {
     fn end(self, end: &End) {
         match self {
-            Target::Hello => {}
+            // Those that it starts end with it.
+            Target::Hello | Target::Branch(_) => {}
             Target::Answer(answer) => answer.end(end),
             Target::Channel(channel) => channel.end(end),
             Target::Credit(credit) => credit.end(end),

@@ -1,7 +1,8 @@
-//! What the program knows of one child: its id and name, its stream, how far it has come.
+//! What the program knows of one context: its id and name, the stream that leads to it, how far it has come.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::backlog::Backlog;
@@ -16,21 +17,29 @@ use crate::stream::{Outgoing, Patience, Refused, Sent};
 use crate::wire::Header;
 use crate::{Level, Value};
 
-/// One child, shared by its handles and the broker.
+/// One context, shared by its handles and the broker.
 pub(crate) struct Peer {
     id: u32,
+    /// As far as it is known before it is up.
     name: String,
-    pub(crate) out: Outgoing,
-    /// Who reads its stream.
-    pub(crate) lead: Lead,
+    full_name: OnceLock<String>,
+    /// `None` for a direct child.
+    parent: Option<Arc<Peer>>,
+    /// The direct child whose stream leads here: itself, or the one above it.
+    stream: u32,
+    pub(crate) out: Arc<Outgoing>,
+    /// Who reads the stream.
+    pub(crate) lead: Arc<Lead>,
     broker: Arc<broker::Handle>,
     state: Mutex<State>,
     changed: Condvar,
     /// Its process, if there ever was one, has been reaped.
     gone: Mutex<bool>,
     left: Condvar,
-    /// What of its log waits for the helper thread.
-    pub(crate) backlog: Backlog,
+    /// It was asked to shut down.
+    leaving: AtomicBool,
+    /// What of the logs that come by its stream waits for the helper thread.
+    pub(crate) backlog: Arc<Backlog>,
     /// Senders that were passed in calls which nobody will answer.
     held: Mutex<Vec<Arc<Tx>>>,
     /// What has gone down its stream of modules. Whoever sends some holds it, so that others who need the
@@ -46,18 +55,42 @@ enum State {
 }
 
 impl Peer {
+    /// A direct child, with a stream of its own.
     pub(crate) fn new(id: u32, name: String, out: Outgoing, broker: Arc<broker::Handle>) -> Peer {
+        let (lead, backlog) = Default::default();
+        Peer::with(id, name, None, id, (Arc::new(out), lead, backlog), broker)
+    }
+
+    /// A child of a context. `name` is what is known of its name.
+    pub(crate) fn below(parent: &Arc<Peer>, id: u32, name: String) -> Peer {
+        let Peer { out, lead, backlog, .. } = &**parent;
+        let stream = (out.clone(), lead.clone(), backlog.clone());
+        Peer::with(id, name, Some(parent.clone()), parent.stream, stream, parent.broker.clone())
+    }
+
+    fn with(
+        id: u32,
+        name: String,
+        parent: Option<Arc<Peer>>,
+        stream: u32,
+        (out, lead, backlog): (Arc<Outgoing>, Arc<Lead>, Arc<Backlog>),
+        broker: Arc<broker::Handle>,
+    ) -> Peer {
         Peer {
             id,
             name,
+            full_name: OnceLock::new(),
+            parent,
+            stream,
             out,
-            lead: Lead::default(),
+            lead,
             broker,
             state: Mutex::new(State::Starting),
             changed: Condvar::new(),
             gone: Mutex::new(false),
             left: Condvar::new(),
-            backlog: Backlog::default(),
+            leaving: AtomicBool::new(false),
+            backlog,
             held: Mutex::default(),
             shipped: Mutex::default(),
         }
@@ -68,7 +101,22 @@ impl Peer {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.full_name.get().unwrap_or(&self.name)
+    }
+
+    /// Its whole name is known; only the first counts.
+    pub(crate) fn set_name(&self, name: String) {
+        let _ = self.full_name.set(name);
+    }
+
+    /// `None` for a direct child.
+    pub(crate) fn parent(&self) -> Option<&Arc<Peer>> {
+        self.parent.as_ref()
+    }
+
+    /// The direct child whose stream leads here.
+    pub(crate) fn stream(&self) -> u32 {
+        self.stream
     }
 
     /// Sends one pickled value to a handle of this context, on the program's own authority.
@@ -79,11 +127,27 @@ impl Peer {
         data: Vec<u8>,
         patience: Patience,
     ) -> Result<(), Refused> {
+        if self.parent.is_some() {
+            // Its end is not that of the stream.
+            if let Some(end) = self.ended() {
+                return Err(Refused::Ended(end));
+            }
+        }
         let header = Header { dst: self.id, src: MASTER, auth: MASTER, handle, reply_to };
-        match self.out.send(&header, data, patience)? {
+        self.pass_on(&header, data, patience)
+    }
+
+    /// Sends a frame down the stream that leads here, whoever it is from and whichever context it is for.
+    pub(crate) fn pass_on(
+        &self,
+        header: &Header,
+        data: Vec<u8>,
+        patience: Patience,
+    ) -> Result<(), Refused> {
+        match self.out.send(header, data, patience)? {
             Sent::Done => {}
-            Sent::Queued => self.broker.write(self.id),
-            Sent::Unread => self.broker.break_off(self.id, "it does not read its answers"),
+            Sent::Queued => self.broker.write(self.stream),
+            Sent::Unread => self.broker.break_off(self.stream, "it does not read its answers"),
         }
         Ok(())
     }
@@ -139,8 +203,14 @@ impl Peer {
 
     /// Starts the graceful shutdown of the child. A stream that has ended needs none.
     pub(crate) fn send_shutdown(&self) {
+        self.leaving.store(true, Ordering::Release);
         let none = pickle::encode(&Value::None).expect("None can be encoded");
         let _ = self.send(SHUTDOWN, 0, none, Patience::None);
+    }
+
+    /// Whether it was asked to shut down.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// Sends what starts the child, before anything else.
@@ -152,7 +222,9 @@ impl Peer {
 
     /// The child has said who it is.
     pub(crate) fn up(&self, info: RemoteInfo) {
-        self.out.connected();
+        if self.parent.is_none() {
+            self.out.connected();
+        }
         let mut state = self.state.lock().expect("held for a store only");
         if matches!(*state, State::Starting) {
             *state = State::Up(Arc::new(info));
@@ -162,7 +234,9 @@ impl Peer {
 
     /// The child is gone; only the first end counts.
     pub(crate) fn end(&self, end: End) {
-        self.out.end(end.clone());
+        if self.parent.is_none() {
+            self.out.end(end.clone());
+        }
         let mut state = self.state.lock().expect("held for a store only");
         if !matches!(*state, State::Ended(_)) {
             *state = State::Ended(end.clone());
@@ -284,8 +358,8 @@ impl RemoteInfo {
         Some(Target { version, platform: self.platform.clone() })
     }
 
-    /// Reads a child's first frame.
-    pub(crate) fn from_hello(hello: Value) -> Option<RemoteInfo> {
+    /// Reads a child's first frame: who it is, and its name.
+    pub(crate) fn from_hello(hello: Value) -> Option<(RemoteInfo, String)> {
         let Value::Tuple(fields) = hello else { return None };
         let mut fields = fields.into_iter();
         let mut next = move || fields.next();
@@ -293,7 +367,7 @@ impl RemoteInfo {
         let (executable, platform) = (path(next()?)?, text(next()?)?);
         let Value::Tuple(uname) = next()? else { return None };
         let [system, release, machine] = <[Value; 3]>::try_from(uname).ok()?;
-        Some(RemoteInfo {
+        let info = RemoteInfo {
             version,
             implementation,
             executable,
@@ -311,7 +385,8 @@ impl RemoteInfo {
             },
             encoding: text(next()?)?,
             prefix: path(next()?)?,
-        })
+        };
+        Some((info, text(next()?)?))
     }
 }
 

@@ -1,11 +1,14 @@
-//! Context ids, handles and trust: where a frame may go. No I/O, no clock, no thread.
+//! Context ids, routes, handles and trust: where a frame may go. No I/O, no clock, no thread.
 //!
-//! Invariant: a frame reaches a handle only if the stream it came by may speak for its `src` and
-//! `auth`, and the handle was made for that source. Everything else is refused or dropped, with words.
+//! Invariant: each stream has the ids that it may speak for: those of the direct child, of what this
+//! program starts behind it, and of the blocks that it was given for what is started there without this
+//! program's doing. A frame with another `src` or `auth` is dropped. A frame reaches a handle only if the
+//! handle was made for its source. Everything else is refused or dropped, with words.
 //! What a handle leads to is a type parameter, so that the rules are tested without a process.
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use crate::wire::Header;
 
@@ -18,6 +21,12 @@ pub(crate) const GET_MODULE: u32 = 100;
 pub(crate) const CALL_FUNCTION: u32 = 101;
 /// `(logger, level, message)`.
 pub(crate) const FORWARD_LOG: u32 = 102;
+/// `(target, via)`: a context is about to be started as a child of `via`.
+pub(crate) const ADD_ROUTE: u32 = 103;
+/// `(target, via)`: a context has gone.
+pub(crate) const DEL_ROUTE: u32 = 104;
+/// Answered with `(first, end)`, a block of ids that were never used.
+pub(crate) const ALLOCATE_ID: u32 = 105;
 /// Starts a child's graceful shutdown.
 pub(crate) const SHUTDOWN: u32 = 106;
 /// `(fullname, pkg_present, path, compressed, related)`.
@@ -26,18 +35,56 @@ pub(crate) const LOAD_MODULE: u32 = 107;
 pub(crate) const PING: u32 = 108;
 
 /// Handles below are well known, those from here up are given out one by one for answers.
-const FIRST_REPLY_HANDLE: u32 = 1000;
+pub(crate) const FIRST_REPLY_HANDLE: u32 = 1000;
 /// Receivers have random handles above the reply handles' range, so that a `Sender` is a capability.
 pub(crate) const FIRST_RECEIVER_HANDLE: u32 = 1 << 30;
+
+/// How many ids are given out at once.
+const BLOCK: u32 = 1000;
+/// How many blocks one stream may ask for.
+const MOST_BLOCKS: usize = 64;
+/// Of so many contexts it is remembered whom a stream's have dealt with; beyond that it is told of
+/// everybody's end.
+const MOST_DEALT: usize = 10_000;
 
 /// The ids and handles of one program. `T` is what a handle leads to.
 #[derive(Debug)]
 pub(crate) struct Routes<T> {
     last_context: u32,
     next_handle: u32,
-    /// For the stream of each direct child: the ids that it may speak for.
-    streams: HashMap<u32, HashSet<u32>>,
+    unidirectional: bool,
+    streams: HashMap<u32, Stream>,
+    /// All contexts below.
+    contexts: HashMap<u32, Place>,
     handles: HashMap<u32, Entry<T>>,
+}
+
+/// What is known of the stream of a direct child.
+#[derive(Debug, Default)]
+struct Stream {
+    /// Beside the ids of the contexts behind it, those of contexts that may be started there.
+    blocks: Vec<Range<u32>>,
+    /// The contexts of other streams with which contexts behind this one have dealt; `None`: with too many.
+    dealt: Option<HashSet<u32>>,
+}
+
+impl Stream {
+    fn deal(&mut self, id: u32) {
+        if let Some(dealt) = &mut self.dealt {
+            dealt.insert(id);
+            if dealt.len() > MOST_DEALT {
+                self.dealt = None;
+            }
+        }
+    }
+}
+
+/// Where a context is in the tree.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    parent: u32,
+    /// The direct child above it, or itself.
+    stream: u32,
 }
 
 #[derive(Debug)]
@@ -55,18 +102,33 @@ pub(crate) enum Verdict<T> {
     Service(u32),
     /// It is for a handle that was registered; an answer's registration has ended with this.
     Deliver(T),
+    /// It is for another context: pass it down the stream of this direct child.
+    Forward(u32),
     /// Answer `_DEAD` with this reason where an answer is wanted, and log it.
     Refuse(String),
     /// It claims to be from somebody else: log this, answer nothing.
     Drop(String),
 }
 
+/// Contexts that have gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Gone<T> {
+    /// Their ids, parents first.
+    pub(crate) ids: Vec<u32>,
+    /// What waited for answers from them, each with the id.
+    pub(crate) targets: Vec<(u32, T)>,
+    /// Direct children, and of which of those ids they are to hear.
+    pub(crate) news: Vec<(u32, u32)>,
+}
+
 impl<T: Clone> Routes<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(unidirectional: bool) -> Self {
         Routes {
             last_context: MASTER,
             next_handle: FIRST_REPLY_HANDLE,
+            unidirectional,
             streams: HashMap::new(),
+            contexts: HashMap::new(),
             handles: HashMap::new(),
         }
     }
@@ -74,15 +136,95 @@ impl<T: Clone> Routes<T> {
     /// A context id that was never used before, with a stream of its own.
     pub(crate) fn add_child(&mut self) -> u32 {
         self.last_context += 1;
-        self.streams.insert(self.last_context, HashSet::from([self.last_context]));
-        self.last_context
+        let id = self.last_context;
+        self.streams.insert(id, Stream { dealt: Some(HashSet::new()), ..Stream::default() });
+        self.contexts.insert(id, Place { parent: MASTER, stream: id });
+        id
     }
 
-    /// Forgets a child: gives back what waited for an answer from it.
-    pub(crate) fn remove_child(&mut self, id: u32) -> Vec<T> {
+    /// A context id that was never used before, for a child of `parent`; `None` where that has gone.
+    pub(crate) fn add_below(&mut self, parent: u32) -> Option<u32> {
+        let stream = self.contexts.get(&parent)?.stream;
+        self.last_context += 1;
+        self.contexts.insert(self.last_context, Place { parent, stream });
+        Some(self.last_context)
+    }
+
+    /// The contexts on the way to this one, the direct child first, itself last.
+    pub(crate) fn path(&self, id: u32) -> Vec<u32> {
+        let mut path: Vec<u32> = self.upwards(id).collect();
+        path.reverse();
+        path
+    }
+
+    fn upwards(&self, id: u32) -> impl Iterator<Item = u32> {
+        let known = move |id: u32| self.contexts.contains_key(&id).then_some(id);
+        std::iter::successors(known(id), move |id| known(self.contexts[id].parent))
+    }
+
+    /// A block of ids for what contexts behind this stream start by themselves.
+    pub(crate) fn allocate(&mut self, stream: u32) -> Result<Range<u32>, String> {
+        let known = self.streams.get_mut(&stream).ok_or("it has gone")?;
+        if known.blocks.len() >= MOST_BLOCKS {
+            return Err(format!("context {stream} has been given {MOST_BLOCKS} blocks of ids"));
+        }
+        let block = self.last_context + 1..self.last_context + 1 + BLOCK;
+        self.last_context += BLOCK;
+        known.blocks.push(block.clone());
+        Ok(block)
+    }
+
+    /// A context behind this stream was started there: `target`, as a child of `via`.
+    pub(crate) fn announce(&mut self, stream: u32, target: u32, via: u32) -> Result<(), String> {
+        let known = self.streams.get(&stream);
+        let is_theirs = known.is_some_and(|it| it.blocks.iter().any(|ids| ids.contains(&target)));
+        let is_behind = self.contexts.get(&via).is_some_and(|place| place.stream == stream);
+        if !is_theirs || !is_behind || self.contexts.contains_key(&target) {
+            return Err(format!(
+                "dropped a route to context {target} by context {via} that context {stream} announced"
+            ));
+        }
+        self.contexts.insert(target, Place { parent: via, stream });
+        Ok(())
+    }
+
+    /// Whether a context behind this stream may be said to have gone by that.
+    pub(crate) fn may_withdraw(&self, stream: u32, target: u32) -> Result<bool, String> {
+        match self.contexts.get(&target) {
+            Some(place) if place.stream == stream && target != stream => Ok(true),
+            // It went with its parent, say.
+            None => Ok(false),
+            Some(_) => {
+                Err(format!("dropped the end of context {target} that context {stream} announced"))
+            }
+        }
+    }
+
+    /// Forgets a context and all below it.
+    pub(crate) fn remove(&mut self, id: u32) -> Gone<T> {
+        let mut ids = Vec::new();
+        let mut found = if self.contexts.contains_key(&id) { vec![id] } else { Vec::new() };
+        while !found.is_empty() {
+            ids.append(&mut found);
+            let is_child = |place: &Place| ids.contains(&place.parent);
+            let children =
+                self.contexts.iter().filter(|(id, place)| is_child(place) && !ids.contains(id));
+            found = children.map(|(id, _)| *id).collect();
+            found.sort_unstable();
+        }
         self.streams.remove(&id);
-        let gone = |entry: &Entry<T>| entry.respondent == Some(id);
-        self.handles.extract_where(gone)
+        let mut news = Vec::new();
+        for gone in &ids {
+            let stream = self.contexts.remove(gone).map_or(MASTER, |place| place.stream);
+            for (other, known) in &self.streams {
+                let has_dealt = known.dealt.as_ref().is_none_or(|dealt| dealt.contains(gone));
+                if *other != stream && has_dealt {
+                    news.push((*other, *gone));
+                }
+            }
+        }
+        let targets = self.handles.extract_of(&ids);
+        Gone { ids, targets, news }
     }
 
     /// A handle for one answer from `respondent`.
@@ -135,23 +277,24 @@ impl<T: Clone> Routes<T> {
 
     /// Judges a frame that came by the stream of the direct child `stream`.
     pub(crate) fn arrive(&mut self, stream: u32, header: &Header) -> Verdict<T> {
-        let speaks_for = |id| self.streams.get(&stream).is_some_and(|ids| ids.contains(&id));
         for (id, what) in [(header.src, "source"), (header.auth, "authority")] {
-            if !speaks_for(id) {
+            if !self.speaks_for(stream, id) {
                 return Verdict::Drop(format!(
-                    "dropped a message to handle {}: context {stream} may not use the {what} {id}",
-                    header.handle
+                    "dropped a message to handle {} of context {}: context {stream} may not use the {what} {id}",
+                    header.handle, header.dst
                 ));
             }
         }
         if header.dst != MASTER {
-            return Verdict::Refuse(format!(
-                "no route to context {} from context {stream}",
-                header.dst
-            ));
+            return self.pass_on(stream, header);
         }
-        if matches!(header.handle, GET_MODULE | FORWARD_LOG | PING) {
-            return Verdict::Service(header.handle);
+        match header.handle {
+            FORWARD_LOG | PING => return Verdict::Service(header.handle),
+            // Hop by hop: what asks for others is the direct child.
+            GET_MODULE | ADD_ROUTE | DEL_ROUTE | ALLOCATE_ID if header.src == stream => {
+                return Verdict::Service(header.handle);
+            }
+            _ => {}
         }
         let Some(entry) = self.handles.get(&header.handle) else {
             let is_receiver = header.handle >= FIRST_RECEIVER_HANDLE && header.reply_to != 0;
@@ -160,7 +303,9 @@ impl<T: Clone> Routes<T> {
                 false => format!("no handle {} in context 0", header.handle),
             });
         };
-        if entry.respondent.is_some_and(|id| id != header.src) {
+        // A context on the way answers for one that it cannot reach; it could speak for it anyway.
+        let may_answer = |id| self.upwards(id).any(|above| above == header.src) || id == header.src;
+        if !entry.respondent.is_none_or(may_answer) {
             return Verdict::Refuse(format!(
                 "handle {} is not for context {}",
                 header.handle, header.src
@@ -172,18 +317,46 @@ impl<T: Clone> Routes<T> {
         }
         Verdict::Deliver(entry.target.clone())
     }
+
+    fn speaks_for(&self, stream: u32, id: u32) -> bool {
+        let in_block = |known: &Stream| known.blocks.iter().any(|ids| ids.contains(&id));
+        self.contexts.get(&id).is_some_and(|place| place.stream == stream)
+            || self.streams.get(&stream).is_some_and(in_block)
+    }
+
+    /// A frame from one stream for a context of another.
+    fn pass_on(&mut self, stream: u32, header: &Header) -> Verdict<T> {
+        let to = self.contexts.get(&header.dst).map(|place| place.stream);
+        match to.filter(|to| *to != stream) {
+            None => Verdict::Refuse(format!("context 0 has no route to context {}", header.dst)),
+            Some(_) if self.unidirectional => Verdict::Refuse(format!(
+                "context {} may not send to context {}: it is neither above nor below",
+                header.src, header.dst
+            )),
+            Some(to) => {
+                for (one, other) in [(stream, header.dst), (to, header.src)] {
+                    if let Some(known) = self.streams.get_mut(&one) {
+                        known.deal(other);
+                    }
+                }
+                Verdict::Forward(to)
+            }
+        }
+    }
 }
 
 /// `HashMap::extract_if` is younger than the Rust that this crate builds with.
-trait ExtractWhere<T> {
-    fn extract_where(&mut self, wanted: impl Fn(&Entry<T>) -> bool) -> Vec<T>;
+trait ExtractOf<T> {
+    fn extract_of(&mut self, respondents: &[u32]) -> Vec<(u32, T)>;
 }
 
-impl<T> ExtractWhere<T> for HashMap<u32, Entry<T>> {
-    fn extract_where(&mut self, wanted: impl Fn(&Entry<T>) -> bool) -> Vec<T> {
-        let keys: Vec<u32> =
-            self.iter().filter_map(|(handle, entry)| wanted(entry).then_some(*handle)).collect();
-        keys.iter().filter_map(|key| self.remove(key)).map(|entry| entry.target).collect()
+impl<T> ExtractOf<T> for HashMap<u32, Entry<T>> {
+    fn extract_of(&mut self, respondents: &[u32]) -> Vec<(u32, T)> {
+        let wanted = |entry: &Entry<T>| entry.respondent.filter(|id| respondents.contains(id));
+        let found = self.iter().filter_map(|(handle, entry)| Some((*handle, wanted(entry)?)));
+        let found: Vec<_> = found.collect();
+        let taken = found.into_iter().filter_map(|(handle, id)| Some((id, self.remove(&handle)?)));
+        taken.map(|(id, entry)| (id, entry.target)).collect()
     }
 }
 
@@ -197,7 +370,7 @@ mod tests {
     }
 
     fn routes() -> (Routes<&'static str>, u32, u32) {
-        let mut routes = Routes::new();
+        let mut routes = Routes::new(false);
         let (first, second) = (routes.add_child(), routes.add_child());
         (routes, first, second)
     }
@@ -249,11 +422,136 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_forwarded_between_children() {
+    fn siblings_reach_each_other_unless_the_tree_is_unidirectional() {
         let (mut routes, first, second) = routes();
+        let message = header(first, first, second, FIRST_RECEIVER_HANDLE);
+        assert_eq!(routes.arrive(first, &message), Verdict::Forward(second));
+        let mut strict: Routes<()> = Routes::new(true);
+        let (first, second) = (strict.add_child(), strict.add_child());
         assert_eq!(
-            routes.arrive(first, &header(first, first, second, CALL_FUNCTION)),
-            Verdict::Refuse("no route to context 2 from context 1".into())
+            strict.arrive(first, &header(first, first, second, FIRST_RECEIVER_HANDLE)),
+            Verdict::Refuse(
+                "context 1 may not send to context 2: it is neither above nor below".into()
+            )
+        );
+    }
+
+    #[test]
+    fn what_a_child_cannot_reach_is_refused_and_never_sent_back_to_it() {
+        let (mut routes, first, _) = routes();
+        let below = routes.add_below(first).unwrap();
+        for (dst, id) in [(99, 99), (below, below)] {
+            let refused = Verdict::Refuse(format!("context 0 has no route to context {id}"));
+            assert_eq!(routes.arrive(first, &header(first, first, dst, PING)), refused);
+        }
+    }
+
+    #[test]
+    fn a_stream_speaks_for_what_is_started_behind_it_and_for_its_blocks() {
+        let (mut routes, first, second) = routes();
+        let below = routes.add_below(first).unwrap();
+        let deeper = routes.add_below(below).unwrap();
+        assert_eq!(routes.path(deeper), [first, below, deeper]);
+        let block = routes.allocate(first).unwrap();
+        for id in [first, below, deeper, block.start, block.end - 1] {
+            let log = header(id, id, 0, FORWARD_LOG);
+            assert_eq!(routes.arrive(first, &log), Verdict::Service(FORWARD_LOG));
+            assert!(matches!(routes.arrive(second, &log), Verdict::Drop(_)));
+        }
+        for id in [MASTER, second, block.end] {
+            let log = header(id, id, 0, FORWARD_LOG);
+            assert!(matches!(routes.arrive(first, &log), Verdict::Drop(_)), "{id}");
+        }
+        // Ids are never given out twice.
+        assert_eq!(routes.add_child(), block.end);
+    }
+
+    #[test]
+    fn a_route_is_announced_for_an_id_of_a_block_alone_and_once() {
+        let (mut routes, first, second) = routes();
+        let block = routes.allocate(first).unwrap();
+        for (target, via) in [
+            (MASTER, first),
+            (second, first),
+            (first, first),
+            (block.end, first),
+            (block.start, second),
+            (block.start, MASTER),
+        ] {
+            assert!(routes.announce(first, target, via).is_err(), "{target} by {via}");
+        }
+        routes.announce(first, block.start, first).unwrap();
+        routes.announce(first, block.start + 1, block.start).unwrap();
+        assert!(routes.announce(first, block.start, first).is_err());
+        assert_eq!(routes.path(block.start + 1), [first, block.start, block.start + 1]);
+        assert!(routes.announce(second, block.start + 2, second).is_err());
+    }
+
+    #[test]
+    fn a_stream_announces_the_end_of_what_is_behind_it_and_of_nothing_else() {
+        let (mut routes, first, second) = routes();
+        let below = routes.add_below(first).unwrap();
+        assert_eq!(routes.may_withdraw(first, below), Ok(true));
+        assert_eq!(routes.may_withdraw(first, 99), Ok(false));
+        for (stream, target) in [(first, first), (first, second), (second, below)] {
+            assert!(routes.may_withdraw(stream, target).is_err());
+        }
+        assert!(routes.may_withdraw(first, MASTER).is_ok_and(|it| !it));
+    }
+
+    #[test]
+    fn blocks_are_given_to_a_stream_a_bounded_number_of_times() {
+        let (mut routes, first, second) = routes();
+        for _ in 0..MOST_BLOCKS {
+            routes.allocate(first).unwrap();
+        }
+        let error = routes.allocate(first).unwrap_err();
+        assert_eq!(error, "context 1 has been given 64 blocks of ids");
+        assert!(routes.allocate(second).is_ok());
+    }
+
+    #[test]
+    fn requests_that_go_hop_by_hop_are_those_of_the_direct_child() {
+        let (mut routes, first, _) = routes();
+        let below = routes.add_below(first).unwrap();
+        for handle in [GET_MODULE, ADD_ROUTE, DEL_ROUTE, ALLOCATE_ID] {
+            let verdict = routes.arrive(first, &header(first, first, 0, handle));
+            assert_eq!(verdict, Verdict::Service(handle));
+            let verdict = routes.arrive(first, &header(below, below, 0, handle));
+            assert!(matches!(verdict, Verdict::Refuse(_)));
+        }
+    }
+
+    #[test]
+    fn contexts_go_with_all_below_them_and_who_has_dealt_with_them_hears_it() {
+        let (mut routes, first, second) = routes();
+        let below = routes.add_below(first).unwrap();
+        let deeper = routes.add_below(below).unwrap();
+        let beside = routes.add_below(first).unwrap();
+        routes.add_reply(deeper, "deeper");
+        routes.add_reply(beside, "beside");
+        routes.arrive(second, &header(second, second, deeper, FIRST_RECEIVER_HANDLE));
+        let gone = routes.remove(below);
+        assert_eq!(gone.ids, [below, deeper]);
+        assert_eq!(gone.targets, [(deeper, "deeper")]);
+        assert_eq!(gone.news, [(second, deeper)]);
+        assert_eq!(routes.remove(below).ids, []);
+        assert_eq!(routes.remove(first).targets, [(beside, "beside")]);
+        assert_eq!(routes.add_below(first), None);
+    }
+
+    #[test]
+    fn a_context_on_the_way_may_answer_for_the_one_that_was_called() {
+        let (mut routes, first, second) = routes();
+        let below = routes.add_below(first).unwrap();
+        let handle = routes.add_reply(below, "answer");
+        assert!(matches!(
+            routes.arrive(second, &header(second, second, 0, handle)),
+            Verdict::Refuse(_)
+        ));
+        assert_eq!(
+            routes.arrive(first, &header(first, first, 0, handle)),
+            Verdict::Deliver("answer")
         );
     }
 
@@ -285,7 +583,7 @@ mod tests {
         let (mut routes, first, second) = routes();
         routes.add_reply(first, "first");
         routes.add_reply(second, "second");
-        assert_eq!(routes.remove_child(first), ["first"]);
+        assert_eq!(routes.remove(first).targets, [(first, "first")]);
         let late = header(first, first, 0, FORWARD_LOG);
         assert!(matches!(routes.arrive(first, &late), Verdict::Drop(_)));
         assert_eq!(routes.add_child(), 3);
@@ -295,11 +593,20 @@ mod tests {
     #[test]
     fn the_handles_are_those_of_the_core() {
         let core = include_str!("../bootstrap/econtext/core.py");
-        let names = "GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE, PING";
-        let numbers = [GET_MODULE, CALL_FUNCTION, FORWARD_LOG, SHUTDOWN, LOAD_MODULE, PING];
-        let numbers = numbers.map(|number| number.to_string()).join(", ");
-        let line = format!("{names} = {numbers}");
-        assert!(core.lines().any(|it| it == line), "{line}");
+        for (names, numbers) in [
+            (
+                "GET_MODULE, CALL_FUNCTION, FORWARD_LOG, ADD_ROUTE, DEL_ROUTE",
+                &[GET_MODULE, CALL_FUNCTION, FORWARD_LOG, ADD_ROUTE, DEL_ROUTE][..],
+            ),
+            (
+                "ALLOCATE_ID, SHUTDOWN, LOAD_MODULE, PING",
+                &[ALLOCATE_ID, SHUTDOWN, LOAD_MODULE, PING],
+            ),
+        ] {
+            let numbers: Vec<_> = numbers.iter().map(|number| number.to_string()).collect();
+            let line = format!("{names} = {}", numbers.join(", "));
+            assert!(core.lines().any(|it| it == line), "{line}");
+        }
         let levels = [Level::Debug, Level::Warning, Level::Error].map(|it| it.number().to_string());
         let line = format!("DEBUG, WARNING, ERROR = {}", levels.join(", "));
         assert!(core.lines().any(|it| it == line), "{line}");

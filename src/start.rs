@@ -101,6 +101,7 @@ impl Start {
     }
 
     /// This attempt waits for the marker, behind [`padding`](Start::padding).
+    #[cfg(test)]
     pub(crate) fn is_padded(&self) -> bool {
         self.is_padded
     }
@@ -195,6 +196,13 @@ impl Start {
             Again::Eaten => self.is_padded = true,
             Again::NextWay => self.way += 1,
         }
+    }
+
+    /// What the log is to say of a start that had to wait for a login script, once it is up.
+    pub(crate) fn note(&self) -> Option<&'static str> {
+        let note = "a login script reads standard input: connected by a second attempt, which waited \
+                    for the script to end";
+        self.is_padded.then_some(note)
     }
 
     /// Says in an error that several attempts were made.

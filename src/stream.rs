@@ -171,6 +171,11 @@ impl Outgoing {
         Ok(state.put(&head, data))
     }
 
+    /// Whether callers would have to wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lock().queued > QUEUE_LIMIT_BYTES
+    }
+
     /// Writes what is queued, as far as the socket takes it; gives whether nothing is left. An error is
     /// the end of the stream.
     pub(crate) fn flush(&self) -> io::Result<bool> {

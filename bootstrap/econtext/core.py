@@ -1087,7 +1087,7 @@ def hello():
     system = os.uname()
     return ('%d.%d.%d' % sys.version_info[:3], 'PyPy' if '__pypy__' in sys.builtin_module_names else 'CPython',
             sys.executable, sys.platform, (system[0], system[2], system[4]), system[1], os.getuid(), os.geteuid(),
-            os.getpid(), cwd, sys.getfilesystemencoding(), sys.prefix)
+            os.getpid(), cwd, sys.getfilesystemencoding(), sys.prefix, router.name)
 
 
 def open_output(fd):

@@ -122,8 +122,10 @@ def execute(argv, env, cwd, nice, fds, tty):
             except EnvironmentError:
                 pass
     for name in 'SIGPIPE', 'SIGXFZ', 'SIGXFSZ', 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGCHLD':
-        if hasattr(signal, name):
+        try:
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+        except (AttributeError, ValueError):
+            pass
     if cwd is not None:
         os.chdir(cwd)
     if nice is not None:
@@ -490,7 +492,10 @@ class Report(object):
     def on_word(self, src, auth, reply_to, data):
         child = data is not None and router.routes.children.get(self.id)
         if child and child.start:
-            word, value = core.decode(data)
+            words = core.decode(data)
+            if not isinstance(words, tuple):  # the master hears no more of this
+                return
+            word, value = words
             word = str(word if isinstance(word, str) else word.decode())
             if word == 'answer':
                 child.start.terminal.answered(value)
@@ -526,10 +531,16 @@ def output(argv):
 
 def start(id, handle, plan):
     """For the master: start the child `id`, to which there is a route; `handle` of the master is told how that goes."""
-    launch(id, dict((str(key if isinstance(key, str) else key.decode()), plan[key]) for key in plan), Report(id, handle))
+    plan = dict((str(key if isinstance(key, str) else key.decode()), plan[key]) for key in plan)
+    report = Report(id, handle)
+    if plan['pause_ms']:
+        again = lambda: _thread.start_new_thread(launch, (id, plan, report))
+        router.defer(lambda: timers.after(plan['pause_ms'] / 1e3, again))
+    else:
+        launch(id, plan, report)
 
 
-def give_up(id):
+def give_up(id, handle=None):
     """For the master: there is to be no (further) attempt to start this child."""
     def forget():
         child = router.routes.children.get(id)

@@ -94,7 +94,7 @@ class Relay(object):
         """The child has gone."""
         self.send = None
         with importer.lock:  # the wish to hear of the roots never ends by itself
-            wishes = importer.waiting.get('', ())
+            wishes = importer.waiting.get('', [])
             wishes[:] = [wish for wish in wishes if getattr(wish, 'relay', None) is not self]
 
     def serve(self, data):

@@ -152,6 +152,11 @@ impl Handshake {
         std::mem::take(&mut self.partial)
     }
 
+    /// This preceded the marker: a context that started the child has read it.
+    pub(crate) fn note_noise(&mut self, noise: &[u8]) {
+        self.noise.push(noise);
+    }
+
     /// The stream has ended: what was held back as half a marker was noise after all.
     pub(crate) fn finish(&mut self) {
         if self.stage < Stage::Core {

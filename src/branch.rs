@@ -1,0 +1,418 @@
+//! A start that a context makes for us: it runs our plan, and tells what comes of it.
+//!
+//! Invariant: the context spawns and carries; what its reports mean, what is answered, and whether there is
+//! another attempt is decided here, by the same code as for the program's own children. So a secret leaves the
+//! program only when it is asked for (and is then in clear in every context on the way).
+//! Not here: how the context does it (`bootstrap/econtext/parent.py`), and who may report (`router`).
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use crate::connect::{Again, Asks, Conversation, Handshake, Move};
+use crate::end::End;
+use crate::log::Level;
+use crate::master::Master;
+use crate::peer::{Peer, RemoteInfo};
+use crate::pickle;
+use crate::router::CALL_FUNCTION;
+use crate::secret::Secret;
+use crate::start::Start;
+use crate::stream::Patience;
+use crate::{ConnectError, ExitStatus, Prompt, Stage, Value};
+
+/// What a context needs for its first child, in the order in which it imports it.
+pub(crate) const MODULES: [&str; 5] = [
+    "econtext.channel",
+    "econtext.relay",
+    "econtext.routes",
+    "econtext.handshake",
+    "econtext.parent",
+];
+
+/// The start of one context by another.
+pub(crate) struct Branch {
+    master: Weak<Master>,
+    /// The context that is started.
+    peer: Arc<Peer>,
+    /// The one that starts it.
+    parent: Arc<Peer>,
+    /// Where it reports to.
+    handle: OnceLock<u32>,
+    state: Mutex<State>,
+}
+
+struct State {
+    start: Start,
+    handshake: Handshake,
+    conversation: Option<Conversation>,
+    /// Where the attempt takes answers; 0: nowhere yet.
+    control: u32,
+    /// Why it was given up here.
+    cause: Option<String>,
+    asked_at: Option<Instant>,
+    /// What the prompt handler is to be asked.
+    prompt: Option<Prompt>,
+}
+
+impl Branch {
+    pub(crate) fn new(
+        master: &Arc<Master>,
+        parent: &Arc<Peer>,
+        peer: &Arc<Peer>,
+        start: Start,
+    ) -> Branch {
+        let state = State {
+            handshake: start.handshake(),
+            conversation: None,
+            control: 0,
+            cause: None,
+            asked_at: None,
+            prompt: None,
+            start,
+        };
+        Branch {
+            master: Arc::downgrade(master),
+            peer: peer.clone(),
+            parent: parent.clone(),
+            handle: OnceLock::new(),
+            state: Mutex::new(state),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing of the user's runs under it")
+    }
+
+    /// Has the context make the first attempt; it reports to `handle`.
+    pub(crate) fn begin(&self, master: &Master, handle: u32) {
+        let _ = self.handle.set(handle);
+        self.attempt(master, &mut self.lock(), Duration::ZERO);
+    }
+
+    fn attempt(&self, master: &Master, state: &mut State, pause: Duration) {
+        let plan = state.start.plan();
+        let (name, answers) = (self.peer.name(), plan.answers.clone());
+        let asks = state.start.asks();
+        state.handshake = state.start.handshake();
+        state.conversation = (asks != Asks::Nowhere).then(|| Conversation::new(name, answers));
+        (state.control, state.cause, state.asked_at) = (0, None, None);
+        match self.plan(master, &state.start, pause) {
+            Ok(plan) => self.call(master, "start", Some(plan)),
+            Err(reason) => {
+                let error = self.spawn_error(reason);
+                self.end(master, state, End::Failed(Arc::new(state.start.describe(error))));
+            }
+        }
+    }
+
+    /// The plan as the context takes it: see `parent.py`.
+    fn plan(&self, master: &Master, start: &Start, pause: Duration) -> Result<Value, String> {
+        let plan = start.plan();
+        let launch = start.launch();
+        let argv = plan.argv(start.way(), &launch.argv)?;
+        let left = start.deadline().map_or(Duration::MAX, |at| {
+            at.saturating_duration_since(Instant::now()).saturating_sub(pause)
+        });
+        let milliseconds = |time: Duration| Value::Int(time.as_millis().min(1 << 31) as i64);
+        let asks = match start.asks() {
+            Asks::Nowhere => "nowhere",
+            Asks::Terminal => "terminal",
+            Asks::Stdio => "stdio",
+        };
+        let words = argv.iter().map(|word| Value::Bytes(word.as_bytes().to_vec()));
+        let env = plan.env.iter().map(|(name, value)| {
+            let [name, value] = [name, value].map(|it| Value::Bytes(it.as_bytes().to_vec()));
+            Value::Tuple(vec![name, value])
+        });
+        let dir = plan.current_dir.as_ref().map(|dir| dir.as_os_str().as_bytes().to_vec());
+        let stalls = start.core_deadline().filter(|at| Some(*at) != start.deadline());
+        let stalls = stalls.map(|at| milliseconds(at.saturating_duration_since(Instant::now())));
+        let always = master.modules().taken_always().into_iter().map(Value::Text).collect();
+        let fields = [
+            ("name", Value::Text(plan.name.clone())),
+            ("name_has_pid", Value::Bool(plan.name_has_pid)),
+            ("argv", Value::List(words.collect())),
+            ("stage", Value::Bytes(launch.stage().to_vec())),
+            ("env", Value::List(env.collect())),
+            ("cwd", dir.map_or(Value::None, Value::Bytes)),
+            ("asks", Value::Text(asks.into())),
+            ("waits", Value::Bool(start.waits())),
+            ("padding", Value::Int(start.padding().map_or(0, |it| it.len() as i64))),
+            ("ssh", Value::Bool(plan.is_ssh())),
+            ("timeout_ms", milliseconds(left)),
+            ("stalls_ms", stalls.unwrap_or(Value::None)),
+            ("pause_ms", milliseconds(pause)),
+            ("has_main", Value::Bool(master.modules().has_main())),
+            ("always", Value::List(always)),
+        ];
+        let fields = fields.into_iter().map(|(name, value)| (Value::Text(name.into()), value));
+        Ok(Value::Dict(fields.collect()))
+    }
+
+    /// Calls a function of the context's that is about the child; with a plan, what it reports is wanted.
+    fn call(&self, master: &Master, function: &str, plan: Option<Value>) {
+        let handle = *self.handle.get().expect("it is set before anything is called");
+        let reply_to = if plan.is_some() { handle } else { 0 };
+        let ids = [self.peer.id(), handle].map(|id| Value::Int(id.into()));
+        let args = ids.into_iter().chain(plan).collect();
+        let text = |text: &str| Value::Text(text.into());
+        let call = [text("econtext.parent"), Value::None, text(function), Value::Tuple(args)];
+        let call = call.into_iter().chain([Value::Dict(Vec::new())]).collect();
+        let sent = pickle::encode(&Value::Tuple(call)).map(|data| {
+            // Its end is told to all below it, too.
+            let _ = self.parent.send(CALL_FUNCTION, reply_to, data, Patience::None);
+        });
+        if let Err(error) = sent {
+            self.over(master, End::Failed(Arc::new(self.spawn_error(error.to_string()))));
+        }
+    }
+
+    /// Tells the attempt what to do.
+    fn tell(&self, master: &Master, control: u32, word: &str, value: Value) {
+        let message = Value::Tuple(vec![Value::Text(word.into()), value]);
+        master.post(self.parent.id(), control, &message);
+    }
+
+    /// A report of the context has arrived.
+    pub(crate) fn arrived(self: &Arc<Self>, report: Value, control: u32) {
+        let Some(master) = self.master.upgrade() else { return };
+        let mut state = self.lock();
+        match report {
+            Value::Tuple(fields) => {
+                state.control = control;
+                let mut fields = fields.into_iter();
+                let kind = fields.next().and_then(text).unwrap_or_default();
+                let fields = fields.collect();
+                if self.happened(&master, &mut state, &kind, fields).is_none() {
+                    let reason =
+                        format!("a report of {} cannot be read: {kind}", self.parent.name());
+                    self.fail(&master, &mut state, reason);
+                }
+            }
+            Value::Error(error) => {
+                let reason = format!("{}: {}: {}", self.parent.name(), error.class, error.message);
+                self.fail(&master, &mut state, reason);
+            }
+            Value::Dead(reason) => {
+                let reason = reason.unwrap_or_else(|| "it is shutting down".into());
+                self.fail(&master, &mut state, format!("{}: {reason}", self.parent.name()));
+            }
+            // The call has returned: the reports follow.
+            _ => {}
+        }
+        self.ask(&master, state);
+    }
+
+    /// Asks the prompt handler, if that is to be; it may answer at once.
+    fn ask(self: &Arc<Self>, master: &Master, mut state: MutexGuard<'_, State>) {
+        let Some(prompt) = state.prompt.take() else { return };
+        let attempt = state.start.attempt();
+        drop(state);
+        let branch = self.clone();
+        master.helper.prompt(&self.peer, prompt, move |answer| branch.answered(attempt, answer));
+    }
+
+    /// `None`: it is not a report that there is.
+    fn happened(
+        &self,
+        master: &Arc<Master>,
+        state: &mut State,
+        kind: &str,
+        fields: Vec<Value>,
+    ) -> Option<()> {
+        let mut fields = fields.into_iter();
+        match kind {
+            "stderr" => {
+                let shown = state.handshake.receive_stderr(&bytes(fields.next()?)?);
+                if self.peer.is_up() && !shown.is_empty() {
+                    master.printed_by(&self.peer, &shown);
+                }
+            }
+            "asked" => {
+                let said = bytes(fields.next()?)?;
+                let next = state.conversation.as_mut().and_then(|conversation| {
+                    conversation.receive(&said).or_else(|| conversation.quiet())
+                });
+                self.act(master, state, next);
+            }
+            "found" => {
+                let target = state.start.plan().target_from(Some(&bytes(fields.next()?)?));
+                let conversation = state.conversation.as_mut();
+                let next = conversation.and_then(|it| it.target_found(target));
+                self.act(master, state, next);
+            }
+            "up" => {
+                let (pid, hello) = (fields.next()?, bytes(fields.next()?)?);
+                let Value::Int(pid) = pid else { return None };
+                let hello = pickle::decode(&hello, &master.limits).ok();
+                let Some((info, _)) = hello.and_then(RemoteInfo::from_hello) else {
+                    let reason = "its first frame does not say who the child is".into();
+                    self.fail(master, state, reason);
+                    return Some(());
+                };
+                self.peer.set_name(state.start.plan().full_name(i32::try_from(pid).ok()?));
+                state.handshake.connected();
+                state.conversation = None;
+                state.start.done();
+                self.peer.up(info);
+                if let Some(note) = state.start.note() {
+                    master.own(&self.peer, Level::Warning, note.into());
+                }
+            }
+            "failed" => {
+                let Value::Int(stage) = fields.next()? else { return None };
+                let (noise, cause) = (bytes(fields.next()?)?, fields.next()?);
+                let status = exit_status(fields.next()?);
+                self.failed(master, state, stage, &noise, text(cause), status);
+            }
+            "lost" => {
+                let cause = text(fields.next()?);
+                let status = exit_status(fields.next()?).unwrap_or(ExitStatus::Unknown);
+                state.handshake.end_stderr();
+                let why = || state.handshake.loss(self.peer.name(), status);
+                let reason = match self.peer.is_leaving() {
+                    true => "it was shut down".into(),
+                    false => cause.unwrap_or_else(why),
+                };
+                self.over(master, End::Lost(reason));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// An attempt has failed.
+    fn failed(
+        &self,
+        master: &Arc<Master>,
+        state: &mut State,
+        stage: i64,
+        noise: &[u8],
+        cause: Option<String>,
+        status: Option<ExitStatus>,
+    ) {
+        // What it was told to stop for is known better here.
+        let cause = state.cause.take().or(cause);
+        if stage == 0 {
+            let error = self.spawn_error(cause.unwrap_or_default());
+            let end = End::Failed(Arc::new(state.start.describe(error)));
+            return self.end(master, state, end);
+        }
+        state.handshake.note_noise(noise);
+        state.handshake.reached(match stage {
+            1 => Stage::Spawn,
+            2 => Stage::Core,
+            _ => Stage::Hello,
+        });
+        let has_stalled = cause.as_deref() == Some("stalled");
+        let cause = match cause.as_deref() {
+            Some("timed out") => Some(state.start.timed_out(state.handshake.stage())),
+            Some("stalled") => Some("Python waits for the rest of the core".into()),
+            _ => cause,
+        };
+        state.handshake.end_stderr();
+        let failed = state.handshake.failure(self.peer.name(), cause, status);
+        let again = if has_stalled { Some(Again::Eaten) } else { failed.again };
+        let again = again.filter(|_| !self.peer.is_leaving() && !master.is_down());
+        let next = again.and_then(|again| Some((again, state.start.pause_before(again)?)));
+        if let Some((again, pause)) = next {
+            state.start.next_attempt(again);
+            return self.attempt(master, state, pause);
+        }
+        let end = match self.peer.is_leaving() {
+            true => End::Lost("it was shut down".into()),
+            false => End::Failed(Arc::new(state.start.describe(failed.error))),
+        };
+        self.end(master, state, end);
+    }
+
+    fn act(&self, master: &Arc<Master>, state: &mut State, next: Option<Move>) {
+        let control = state.control;
+        match next {
+            None => self.tell(master, control, "answer", Value::None),
+            Some(Move::Write(line)) => {
+                state.handshake.asked();
+                self.tell(master, control, "answer", Value::Bytes(line.bytes().to_vec()));
+            }
+            Some(Move::Ask(prompt)) => {
+                state.handshake.asked();
+                state.start.asked();
+                state.asked_at = Some(Instant::now());
+                state.prompt = Some(prompt);
+            }
+            Some(Move::FindTarget) => {
+                let words = state.start.plan().target_argv().unwrap_or_default();
+                let words = words.iter().map(|word| Value::Bytes(word.as_bytes().to_vec()));
+                self.tell(master, control, "find", Value::List(words.collect()));
+            }
+            Some(Move::Fail(stage, reason)) => {
+                state.handshake.reached(stage);
+                state.cause = Some(reason);
+                self.tell(master, control, "stop", Value::None);
+            }
+        }
+    }
+
+    /// The prompt handler has answered.
+    fn answered(self: &Arc<Self>, attempt: u32, answer: Option<Secret>) {
+        let Some(master) = self.master.upgrade() else { return };
+        let mut state = self.lock();
+        if attempt == state.start.attempt() {
+            if let Some(asked_at) = state.asked_at.take() {
+                state.start.extend(asked_at.elapsed());
+                let next = state.conversation.as_mut().map(|it| it.answered(answer));
+                self.act(&master, &mut state, next);
+            }
+        }
+        self.ask(&master, state);
+    }
+
+    fn fail(&self, master: &Master, state: &mut State, reason: String) {
+        let error = self.spawn_error(reason);
+        self.end(master, state, End::Failed(Arc::new(state.start.describe(error))));
+    }
+
+    fn spawn_error(&self, reason: String) -> ConnectError {
+        let (stage, printed) = (Stage::Spawn, String::new());
+        ConnectError { context: self.peer.name().into(), stage, reason, printed, status: None }
+    }
+
+    /// There will be no further attempt.
+    fn end(&self, master: &Master, state: &mut State, end: End) {
+        state.start.done();
+        state.conversation = None;
+        self.call(master, "give_up", None);
+        self.over(master, end);
+    }
+
+    fn over(&self, master: &Master, end: End) {
+        if let Some(handle) = self.handle.get() {
+            master.routes().remove_handle(*handle);
+        }
+        master.lost(&self.peer, &end);
+    }
+}
+
+/// Python 2 sends `str`, which arrives as bytes.
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text),
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        _ => None,
+    }
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// As `subprocess` has it: a negative number is that of a signal.
+fn exit_status(value: Value) -> Option<ExitStatus> {
+    let Value::Int(status) = value else { return None };
+    let status = i32::try_from(status).ok()?;
+    Some(if status < 0 { ExitStatus::Signal(-status) } else { ExitStatus::Code(status) })
+}
