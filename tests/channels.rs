@@ -806,9 +806,10 @@ fn a_child_cannot_have_the_program_send_to_a_service_of_another() {
 }
 
 #[test]
-fn a_sender_to_another_child_is_told_that_there_is_no_way() {
+fn a_sender_to_another_child_is_told_where_there_is_no_way() {
     isolated(|| {
-        let router = router();
+        let router = Router::builder().unidirectional(true).on_log(|_| {}).build().unwrap();
+        router.modules().source("work", WORK);
         let contexts = [(); 2].map(|()| router.connect(any()).unwrap());
         let sender: Sender<Value> = contexts[0].call("work:open_receiver", ()).unwrap();
         let told = contexts[1].call_with_deadline::<String>(
