@@ -163,7 +163,7 @@ pub enum Stage {
     Connect,
     /// ssh: the host key.
     HostKey,
-    /// ssh: the server asks who we are.
+    /// The server asks who we are; sudo and its kin ask, or refuse.
     Login,
     /// Finding and starting an interpreter, over ssh by the login shell; ends with its marker `EC0`.
     Python,

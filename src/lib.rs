@@ -39,7 +39,9 @@ mod wire;
 
 pub use call::{Function, Pending};
 pub use channel::{IntoIter, Iter, Receiver, Sender};
-pub use connect::{Exec, HostKeys, Local, Method, Plan, Prompt, PromptKind, Ssh};
+pub use connect::{
+    Doas, Exec, HostKeys, Local, Method, Plan, Prompt, PromptKind, Runuser, Setpriv, Ssh, Su, Sudo,
+};
 pub use context::Context;
 pub use convert::{FromValue, ToArgs, ToValue};
 pub use error::{CallError, ConnectError, Error, ExitStatus, Result, Stage};

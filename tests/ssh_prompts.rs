@@ -266,7 +266,7 @@ fn an_answer_arrives_as_it_was_given_and_what_cannot_is_refused() {
         for (password, why) in [
             ("a\nb", "it has the end of a line in it"),
             ("a\0b", "it has a NUL byte in it"),
-            (&*"x".repeat(1024), "it has 1024 bytes, and ssh takes 1023"),
+            (&*"x".repeat(1024), "it has 1024 bytes, and at most 1023 are read"),
         ] {
             let said = line(&router, Ssh::new("web1").ssh_path(&ssh).password(password));
             assert_eq!(said, format!("logging in: the password cannot be typed: {why}"));

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::prompt::{Prompt, PromptKind, Question, is_whole, understand};
+use super::prompt::{PasswordQuestion, Prompt, PromptKind, Question};
 use super::target::Target;
 use crate::Stage;
 use crate::secret::Secret;
@@ -17,7 +17,7 @@ use crate::text::{escape, escape_lines};
 pub(crate) const QUIET: Duration = Duration::from_millis(300);
 /// How much is kept of what precedes a question, and of its line.
 const MAX_TEXT_BYTES: usize = 4096;
-/// ssh reads no more of an answer, and drops the rest unsaid.
+/// ssh reads no more of an answer, and drops the rest unsaid; sudo likewise.
 const MAX_ANSWER_BYTES: usize = 1023;
 /// A server that asks more wants to keep a person busy, or fill our memory.
 const MAX_QUESTIONS: usize = 100;
@@ -37,9 +37,21 @@ pub(crate) struct Answers {
     pub(crate) ask: bool,
     /// Whom the password is for, once that is known.
     pub(crate) target: Option<Target>,
+    /// How the question of the password is known.
+    pub(crate) password_question: PasswordQuestion,
 }
 
 impl Answers {
+    /// For a tool that asks for a password on behalf of this machine, and nobody else can.
+    pub(crate) fn for_tool(password: Option<Secret>, question: PasswordQuestion) -> Answers {
+        Answers {
+            password,
+            target: Some(Target::alone()),
+            password_question: question,
+            ..Answers::default()
+        }
+    }
+
     /// Overwrites the secrets: they have been of use.
     pub(crate) fn forget(&mut self) {
         (self.password, self.passphrase) = (None, None);
@@ -120,7 +132,8 @@ impl Conversation {
                 keep_end(&mut self.lines);
             }
         }
-        let is_question = self.listens() && is_whole(&self.shown_line());
+        let is_known = self.answers.password_question.is_whole(&self.shown_line());
+        let is_question = self.listens() && is_known;
         is_question.then(|| self.question())
     }
 
@@ -132,7 +145,11 @@ impl Conversation {
     /// Whether [`quiet`](Conversation::quiet) is to be called, [`QUIET`] after the last output.
     pub(crate) fn wants_quiet(&self) -> bool {
         self.listens()
-            && !matches!(understand(&self.shown_line()), Question::Echo | Question::Touch)
+            && !matches!(self.understand(&self.shown_line()), Question::Echo | Question::Touch)
+    }
+
+    fn understand(&self, line: &str) -> Question {
+        self.answers.password_question.understand(line)
     }
 
     /// The handler has been asked and has not answered.
@@ -176,7 +193,7 @@ impl Conversation {
 
     /// The line is a question: what now?
     fn question(&mut self) -> Move {
-        let is_password = understand(&self.shown_line()) == Question::Password;
+        let is_password = self.understand(&self.shown_line()) == Question::Password;
         if is_password && self.answers.password.is_some() && self.answers.target.is_none() {
             self.is_finding = true;
             return Move::FindTarget;
@@ -184,7 +201,8 @@ impl Conversation {
         let line = self.shown_line();
         self.line.clear();
         let lines = String::from_utf8_lossy(&std::mem::take(&mut self.lines)).into_owned();
-        let question = understand(&line);
+        let question = self.understand(&line);
+        let line = self.answers.password_question.shown(&line);
         let Some(at) = self.find(question, &lines, &line) else {
             return self.fail(question, format!("more than {MAX_QUESTIONS} questions were asked"));
         };
@@ -323,7 +341,7 @@ impl Conversation {
             return self.fail(
                 question,
                 format!(
-                    "{what} cannot be typed: it has {} bytes, and ssh takes {MAX_ANSWER_BYTES}",
+                    "{what} cannot be typed: it has {} bytes, and at most {MAX_ANSWER_BYTES} are read",
                     bytes.len()
                 ),
             );

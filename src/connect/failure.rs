@@ -11,7 +11,8 @@
 mod rules;
 
 use crate::{ExitStatus, Stage};
-use rules::{ENDINGS, LOST, Rule, SHELL, SSH, fits};
+pub(super) use rules::fits;
+use rules::{ENDINGS, LOST, Rule, SHELL, SSH};
 
 /// What is known from ssh's words.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 
 use super::prompt::is_asked_again;
-use super::{Plan, failure};
+use super::{Plan, failure, refusal};
 use crate::bootstrap::{self, RECEIVED, STARTED};
 use crate::text::{Tail, printable};
 use crate::{ConnectError, ExitStatus, Stage};
@@ -20,6 +20,8 @@ pub(crate) struct Handshake {
     pending: Vec<u8>,
     noise: Tail,
     is_ssh: bool,
+    /// What runs the command, if that is not run by itself.
+    program: Option<String>,
     /// A login shell is on the way.
     has_shell: bool,
     /// The end of what came on stderr, ssh's chatter left out.
@@ -53,6 +55,7 @@ impl Handshake {
             pending: Vec::new(),
             noise: Tail::default(),
             is_ssh: plan.is_ssh(),
+            program: plan.program(),
             has_shell: plan.has_shell(),
             stderr: Tail::default(),
             partial: Vec::new(),
@@ -187,11 +190,26 @@ impl Handshake {
         let is_ours = known.is_some();
         if is_ours {
             stage = stage.max(Stage::Python); // It is by what the tool runs.
-        } else if cause.is_none() && !self.is_ssh && stage < Stage::Core {
-            again = Some(Again::NextWay);
         }
         let mut reason = cause.or(known);
-        let mut is_sshs = false;
+        let (mut is_sshs, mut is_refused) = (false, false);
+        if let (None, Some(program), false) = (&reason, &self.program, self.is_ssh) {
+            if stage < Stage::Core {
+                let refusal = refusal::explain(&printed);
+                again = refusal.as_ref().is_none_or(|it| it.retry).then_some(Again::NextWay);
+                is_refused = refusal.is_some();
+                if is_refused {
+                    stage = Stage::Login;
+                }
+                reason = Some(match refusal {
+                    Some(refusal) => refusal.reason,
+                    None if stage == Stage::Login => {
+                        format!("{program} refused the answer to its question, or failed after it")
+                    }
+                    None => format!("{program} ended before Python ran"),
+                });
+            }
+        }
         if self.is_ssh && reason.is_none() {
             if let Some(words) = failure::explain(&printed, status, self.stage) {
                 stage = words.stage;
@@ -201,7 +219,9 @@ impl Handshake {
         }
         // Where there is a reason, it has our own line in it, and what ssh says in the end adds nothing.
         let is_told = |line: &&str| {
-            is_ours && line.starts_with("econtext:") || is_sshs && failure::is_epilogue(line)
+            is_ours && line.starts_with("econtext:")
+                || is_sshs && failure::is_epilogue(line)
+                || is_refused && refusal::is_epilogue(line)
         };
         let lines = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
         let is_damaged = match status {

@@ -1,6 +1,7 @@
 //! Connection methods: each a pure function from its options to a launch plan.
 
 mod conversation;
+mod doas;
 mod exec;
 mod failure;
 mod handshake;
@@ -8,7 +9,12 @@ mod local;
 mod options;
 mod prompt;
 mod quote;
+mod refusal;
+mod runuser;
+mod setpriv;
 mod ssh;
+mod su;
+mod sudo;
 mod target;
 mod tool;
 
@@ -24,12 +30,17 @@ use crate::bootstrap::Interpreter;
 use crate::sys;
 
 pub(crate) use conversation::{Answers, Conversation, Move, QUIET};
+pub use doas::Doas;
 pub use exec::Exec;
 pub(crate) use handshake::{Again, Handshake};
 pub use local::Local;
 pub use prompt::{Prompt, PromptKind};
 pub(crate) use quote::command_line;
+pub use runuser::Runuser;
+pub use setpriv::Setpriv;
 pub use ssh::{HostKeys, Ssh};
+pub use su::Su;
+pub use sudo::Sudo;
 pub(crate) use target::Target;
 pub(crate) use tool::{Asks, Kind, SshTarget, Tool, Way};
 
@@ -143,6 +154,11 @@ impl Plan {
     /// A login shell runs the command, and with it scripts which may read what is meant for Python.
     pub(crate) fn has_shell(&self) -> bool {
         self.tool.as_ref().is_ok_and(Tool::has_shell)
+    }
+
+    /// The program that runs the command, for errors; nothing where the command runs by itself.
+    pub(crate) fn program(&self) -> Option<String> {
+        self.tool.as_ref().ok()?.program()
     }
 
     /// The number of ways to run the tool, at least 1. The next one is tried where one ended before

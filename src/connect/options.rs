@@ -1,19 +1,29 @@
 //! The options that every method has, and the plan that they begin.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use super::{Answers, Plan, Tool};
 use crate::bootstrap::Interpreter;
 
-/// What [`common_options`] sets.
+/// What [`common_options`] and [`tool_options`] set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) name: Option<String>,
     pub(crate) python: Interpreter,
     pub(crate) connect_timeout: Option<Duration>,
+    /// The tool, where it is not the one that is found by its usual name.
+    pub(crate) program: Option<OsString>,
+    /// What the tool is to have beside the method's own words.
+    pub(crate) args: Vec<OsString>,
 }
 
 impl Options {
+    /// The tool, which is usually called this.
+    pub(crate) fn program(&self, usual: &str) -> OsString {
+        self.program.clone().unwrap_or_else(|| usual.into())
+    }
+
     /// A plan that runs `tool`; `name` is that of the context where none was set.
     pub(crate) fn plan(&self, name: impl FnOnce() -> String, tool: Result<Tool, String>) -> Plan {
         Plan {
@@ -85,3 +95,29 @@ macro_rules! common_options {
     };
 }
 pub(crate) use common_options;
+
+/// Gives a method that has [`common_options`] and runs a tool the setters of the tool's path and arguments.
+macro_rules! tool_options {
+    ($method:ty, $program:literal, $path:ident) => {
+        impl $method {
+            #[doc = concat!("More arguments for ", $program, ", as `ARGS..` in the argv above.")]
+            pub fn args<I>(mut self, args: I) -> Self
+            where
+                I: IntoIterator,
+                I::Item: Into<std::ffi::OsString>,
+            {
+                self.options.args.extend(args.into_iter().map(Into::into));
+                self
+            }
+
+            #[doc = concat!(
+                "The program, a path or a name to be found in `PATH`. Default: `", $program, "`."
+            )]
+            pub fn $path(mut self, program: impl Into<std::ffi::OsString>) -> Self {
+                self.options.program = Some(program.into());
+                self
+            }
+        }
+    };
+}
+pub(crate) use tool_options;

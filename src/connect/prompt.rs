@@ -1,10 +1,10 @@
-//! What a program asks on its terminal, told apart by its words: those of OpenSSH 7.4 and later.
+//! What a program asks, told apart by its words: those of OpenSSH 7.4 and later, of sudo and its kin.
 //!
 //! Invariant: pure functions of one line. A line that none of them knows is a question all the same, of
-//! the kind [`PromptKind::Other`].
+//! the kind [`PromptKind::Other`]; of a tool that asks for little but a password, for that.
 //! Not here: who answers (`conversation`), and whom a password is for (`target`).
 
-/// A question that the program which carries a context asks on its terminal, for
+/// A question that the program which carries a context asks, for
 /// [`on_prompt`](crate::RouterBuilder::on_prompt).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,7 +19,7 @@ pub struct Prompt {
     ///
     /// Jump hosts ask on the same terminal: the text says who asks, say `deploy@web1's password:`.
     pub text: String,
-    /// 1, and more when the same is asked again by one ssh: the answer before was wrong. (A start whose first
+    /// 1, and more when the same is asked again by one process: the answer before was wrong. (A start whose first
     /// attempt a login script ate asks anew.)
     pub attempt: u32,
 }
@@ -28,7 +28,7 @@ pub struct Prompt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PromptKind {
-    /// The password of a user, of the host itself or of a jump host.
+    /// The password of a user: over ssh, of the host itself or of a jump host; for sudo and its kin.
     Password,
     /// The passphrase of a private key.
     Passphrase,
@@ -65,8 +65,68 @@ impl Question {
     }
 }
 
+/// How the question of the password is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum PasswordQuestion {
+    /// By its words, in English.
+    #[default]
+    Words,
+    /// By this word, which the tool was told to ask with; also by its words.
+    Token(String),
+    /// The tool asks for little else: by its words, or by having none of another question's.
+    Any,
+}
+
+impl PasswordQuestion {
+    /// What `line` asks.
+    pub(crate) fn understand(&self, line: &str) -> Question {
+        if let Some((_, after)) = self.around_token(line) {
+            // What follows the token is a few words of the tool's, or stars for what has been typed.
+            let is_question = !after.contains('*') && after.chars().count() <= LONGEST_TAIL;
+            return if is_question { Question::Password } else { Question::Echo };
+        }
+        match understand(line) {
+            Question::Other if matches!(self, Self::Any) && !is_about_another(line) => {
+                Question::Password
+            }
+            question => question,
+        }
+    }
+
+    /// Whether `line` is a question that is known, to its end: no more is waited for.
+    pub(crate) fn is_whole(&self, line: &str) -> bool {
+        match self.around_token(line) {
+            Some(("", after)) => after == ": ",
+            // `[sudo: TOKEN: ] Password: ` of sudo-rs, which has not ended where our own prompt has.
+            Some((_, after)) => {
+                let is_question = self.understand(line) == Question::Password;
+                is_question && after != ": " && after.ends_with(": ")
+            }
+            None => is_whole(line),
+        }
+    }
+
+    /// The line for a person.
+    pub(crate) fn shown(&self, line: &str) -> String {
+        match self {
+            Self::Token(token) => line.replace(&**token, "sudo password"),
+            Self::Words | Self::Any => line.into(),
+        }
+    }
+
+    fn around_token<'a>(&self, line: &'a str) -> Option<(&'a str, &'a str)> {
+        match self {
+            Self::Token(token) => line.rsplit_once(&**token),
+            Self::Words | Self::Any => None,
+        }
+    }
+}
+
+/// How many characters a tool may have behind our own prompt: `: ] Authenticate as 'deploy': `.
+const LONGEST_TAIL: usize = 60;
+
 /// What `line` asks.
-pub(crate) fn understand(line: &str) -> Question {
+fn understand(line: &str) -> Question {
     let (_, question) = split_name(line);
     let starts = |text| line.starts_with(text);
     if line.chars().all(|c| c == '*' || c.is_whitespace() || c.is_control()) {
@@ -86,8 +146,7 @@ pub(crate) fn understand(line: &str) -> Question {
     }
 }
 
-/// Whether `line` is a question that is known, to its end: no more is waited for.
-pub(crate) fn is_whole(line: &str) -> bool {
+fn is_whole(line: &str) -> bool {
     let end = line.ends_with(": ") || line.ends_with("? ");
     end && !matches!(understand(line), Question::Echo | Question::Touch | Question::Other)
 }
@@ -136,6 +195,14 @@ fn asks_for_password(question: &str) -> bool {
     before.len() <= MOST_WORDS
         && !before.iter().any(|word| ANOTHER_PASSWORD.contains(word))
         && (after.is_empty() || after[0] == "for" && after.len() <= 1 + MOST_WORDS)
+}
+
+/// Whether a question has a word in it that is not for a password.
+fn is_about_another(line: &str) -> bool {
+    const OTHERS: [&str; 6] = ["factor", "passcode", "pin", "option", "verification", "yes"];
+    let line = line.to_lowercase();
+    let mut words = line.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| OTHERS.contains(&word) || ANOTHER_PASSWORD.contains(&word))
 }
 
 const MOST_WORDS: usize = 4;
@@ -215,6 +282,52 @@ mod tests {
             assert_eq!(understand(line), Question::Other, "{line}");
             assert!(!is_whole(line), "{line}");
         }
+    }
+
+    #[test]
+    fn sudos_question_is_known_by_its_token_whatever_is_around_it() {
+        let ours = PasswordQuestion::Token("0f1e".into());
+        for line in [
+            "0f1e: ",
+            "[sudo: 0f1e: ] Password: ",
+            "[sudo: 0f1e: ] Mot de passe\u{a0}: ",
+            "[sudo: 0f1e: ] \u{5bc6}\u{7801}: ",
+        ] {
+            assert_eq!((ours.understand(line), ours.is_whole(line)), (Question::Password, true));
+            // Cut anywhere, nothing is whole that might go on.
+            for (cut, _) in line.char_indices() {
+                assert!(!ours.is_whole(&line[..cut]), "{}", &line[..cut]);
+            }
+        }
+        // No colon and no blank: a question, if nothing more comes.
+        let line = "[sudo: 0f1e: ] Mot de passe";
+        assert_eq!((ours.understand(line), ours.is_whole(line)), (Question::Password, false));
+        assert_eq!(ours.shown("0f1e: "), "sudo password: ");
+        // What a module of PAM asks by itself.
+        assert_eq!(ours.understand("Verification code: "), Question::Other);
+        assert_eq!(ours.understand("Password: "), Question::Password);
+    }
+
+    #[test]
+    fn stars_for_what_has_been_typed_are_no_question() {
+        let ours = PasswordQuestion::Token("0f1e".into());
+        for line in ["0f1e: *", "[sudo: 0f1e: ] Password: ***", "******\u{8} \u{8}\u{8} \u{8}", ""]
+        {
+            assert_eq!((ours.understand(line), ours.is_whole(line)), (Question::Echo, false));
+        }
+    }
+
+    #[test]
+    fn a_tool_that_asks_for_little_else_asks_for_the_password_in_any_language() {
+        let any = PasswordQuestion::Any;
+        for line in ["Passwort: ", "\u{5bc6}\u{7801}\u{ff1a}", "Mot de passe\u{a0}: "] {
+            assert_eq!((any.understand(line), any.is_whole(line)), (Question::Password, false));
+        }
+        assert!(any.is_whole("Password: ") && any.is_whole("doas (me@web1) password: "));
+        for line in ["Verification code: ", "New password: ", "Enter PIN: ", "OTP: "] {
+            assert_eq!(any.understand(line), Question::Other, "{line}");
+        }
+        assert_eq!(any.understand("***"), Question::Echo);
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Target {
         Target { user, hosts: vec![host.to_lowercase()], direct: false }
     }
 
+    /// Where only one can ask.
+    pub(crate) fn alone() -> Target {
+        Target { direct: true, ..Target::default() }
+    }
+
     /// As `ssh -G` printed it; `None` where that is no configuration.
     pub(crate) fn from_configuration(printed: &str) -> Option<Target> {
         let values = |name: &str| -> Vec<&str> {

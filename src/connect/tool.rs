@@ -4,7 +4,9 @@
 //! a question; they are tried in their order, the next where one ended before Python ran.
 //! Not here: the words of each tool (a file for each), and when the next way is taken (`start`).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use super::command_line;
 use super::target::Target;
@@ -60,6 +62,8 @@ enum Takes {
     Words,
     /// As one word, for a login shell that nobody knows.
     Line,
+    /// As words that `sudo -i` quotes for the login shell, all but `$`.
+    SudosLine,
 }
 
 /// When a way is open.
@@ -98,7 +102,13 @@ impl Tool {
 
     /// A login shell runs the command, and with it scripts which may read what is meant for Python.
     pub(crate) fn has_shell(&self) -> bool {
-        self.ways.iter().any(|way| way.takes == Takes::Line)
+        self.ways.iter().any(|way| way.takes != Takes::Words)
+    }
+
+    /// The program, for errors; nothing where the command itself is the program.
+    pub(crate) fn program(&self) -> Option<String> {
+        let program = Path::new(self.ways.first()?.prefix.first()?).file_name();
+        Some(program.unwrap_or_default().to_string_lossy().into_owned())
     }
 
     pub(crate) fn ssh(&self) -> Option<&SshTarget> {
@@ -119,6 +129,11 @@ impl Way {
     /// It takes the command as one word, which a login shell runs.
     pub(crate) fn shell(self) -> Way {
         Way { takes: Takes::Line, ..self }
+    }
+
+    /// It is `sudo -i`.
+    pub(crate) fn through_sudos_shell(self) -> Way {
+        Way { takes: Takes::SudosLine, ..self }
     }
 
     pub(crate) fn asking(self, asks: Asks) -> Way {
@@ -153,9 +168,23 @@ impl Way {
         match self.takes {
             Takes::Words => argv.extend_from_slice(command),
             Takes::Line => argv.push(command_line(command)?),
+            Takes::SudosLine => argv.extend(without_dollars(&command_line(command)?)),
         }
         Ok(argv)
     }
+}
+
+/// A command that runs this command line, without a `$` in it: printf(1) makes the line.
+fn without_dollars(line: &OsStr) -> [OsString; 3] {
+    let mut eval = b"eval \"`printf %b '".to_vec();
+    for &byte in line.as_bytes() {
+        match byte {
+            b'$' | b'\'' | b'\\' => eval.extend(format!("\\0{byte:03o}").bytes()),
+            _ => eval.push(byte),
+        }
+    }
+    eval.extend(b"'`\"");
+    ["/bin/sh".into(), "-c".into(), OsString::from_vec(eval)]
 }
 
 #[cfg(test)]

@@ -302,7 +302,7 @@ fn what_cannot_be_typed_is_refused_with_words() {
         ("a\nb", "it has the end of a line in it"),
         ("a\r", "it has the end of a line in it"),
         ("a\0b", "it has a NUL byte in it"),
-        (&*long, "it has 1024 bytes, and ssh takes 1023"),
+        (&*long, "it has 1024 bytes, and at most 1023 are read"),
     ] {
         let mut conversation = new(asking());
         asked(conversation.receive(b"deploy@web1's password: "));

@@ -226,7 +226,7 @@ const NO_SHELL: &str = "the login shell cannot be started";
 
 /// Whether `line` is what `pattern` describes. Each piece is taken where it is found first, which is right
 /// but for a piece before `#`, and linear.
-pub(super) fn fits(pattern: &str, line: &str) -> bool {
+pub(in crate::connect) fn fits(pattern: &str, line: &str) -> bool {
     let (head, mut rest) = pattern.split_at(pattern.find(['*', '#']).unwrap_or(pattern.len()));
     let Some(mut line) = line.strip_prefix(head) else { return false };
     while let Some(wildcard) = rest.chars().next() {

@@ -1,0 +1,147 @@
+//! What sudo, su, doas and their kin say when they refuse.
+//!
+//! Invariant: a pure function of text. A translated message is none of these: then the error quotes it, and the
+//! next way to run the tool is tried.
+//! Not here: ssh's words (`failure`).
+
+use super::failure::fits;
+
+/// What a line means.
+pub(crate) struct Refusal {
+    /// What is wrong, and what to do: one line.
+    pub(crate) reason: String,
+    /// Another way to run the tool may fare better.
+    pub(crate) retry: bool,
+}
+
+/// Says why a tool ran nothing, where its words tell; the last that is known counts.
+pub(crate) fn explain(printed: &str) -> Option<Refusal> {
+    printed.lines().rev().find_map(|line| {
+        let line = line.trim();
+        let (_, what, advice) = RULES.iter().find(|(pattern, ..)| fits(pattern, line))?;
+        let reason = format!("{what}: \"{line}\"{advice}");
+        Some(Refusal { reason, retry: matches!(*what, WANTS_ANSWER | WANTS_TERMINAL) })
+    })
+}
+
+/// Whether this line says nothing more, once there is a reason.
+pub(crate) fn is_epilogue(line: &str) -> bool {
+    EPILOGUES.iter().any(|pattern| fits(pattern, line.trim()))
+}
+
+const EPILOGUES: [&str; 2] =
+    ["sudo: error initializing audit plugin *", "sudo: a password is required"];
+
+const WANTS_ANSWER: &str = "it wants a password";
+const WANTS_TERMINAL: &str = "it wants a terminal";
+const REFUSED: &str = "the password was refused, or the account";
+const FORBIDDEN: &str = "the user may not use it";
+const COMMAND: &str = "the user may not run the command";
+const NO_USER: &str = "no such user";
+const NO_GROUP: &str = "no such group";
+const UNUSABLE: &str = "the account cannot be used";
+const POWERLESS: &str = "it has no right to change the user";
+const OPTION: &str = "an option is not allowed";
+
+const ANSWER: &str = "; set .password(..) or Router::builder().on_prompt(..)";
+const PYTHON: &str =
+    "; /bin/sh has to be allowed, which looks for Python, or the interpreter of .python(..)";
+
+/// Of these the first that fits counts. The patterns are those of `failure`.
+const RULES: [(&str, &str, &str); 54] = [
+    // sudo 1.8 and later.
+    ("sudo: a password is required", WANTS_ANSWER, ANSWER),
+    ("sudo: a terminal is required to read the password; *", WANTS_ANSWER, ANSWER),
+    ("sudo: no tty present and no askpass program specified", WANTS_ANSWER, ANSWER),
+    ("sudo: sorry, you must have a tty to run sudo", WANTS_TERMINAL, ""),
+    ("sudo: # incorrect password attempt*", REFUSED, ""),
+    ("* is not in the sudoers file.*", FORBIDDEN, ""),
+    ("Sorry, user * is not allowed to execute *", COMMAND, PYTHON),
+    ("Sorry, user * may not run sudo on *", FORBIDDEN, ""),
+    ("sudo: unknown user*", NO_USER, ""),
+    ("sudo: unknown uid*", NO_USER, ""),
+    ("sudo: unknown group*", NO_GROUP, ""),
+    ("sudo: account validation failure*", UNUSABLE, ""),
+    ("sudo: Account or password is expired*", UNUSABLE, ""),
+    ("sudo: Account expired *", UNUSABLE, ""),
+    ("sudo: PAM account management error*", UNUSABLE, ""),
+    ("sudo: sorry, you are not allowed to preserve the environment", OPTION, ""),
+    ("sudo: sorry, you are not allowed to set *", OPTION, ""),
+    ("sudo: you are not permitted to use the -* option *", OPTION, ""),
+    ("sudo: effective uid is not 0, *", POWERLESS, ""),
+    ("sudo: * must be owned by uid 0 and have the setuid bit set", POWERLESS, ""),
+    ("sudo: The \"no new privileges\" flag is set, *", POWERLESS, ""),
+    // sudo-rs.
+    ("sudo: interactive authentication is required", WANTS_ANSWER, ANSWER),
+    ("sudo: A terminal is required to authenticate", WANTS_ANSWER, ANSWER),
+    ("sudo: Maximum # incorrect authentication attempts", REFUSED, ""),
+    ("sudo: Authentication failed, try again.", REFUSED, ""),
+    ("sudo: I'm sorry *. I'm afraid I can't do that", FORBIDDEN, ""),
+    ("sudo: user '*' not found", NO_USER, ""),
+    ("sudo: group '*' not found", NO_GROUP, ""),
+    ("sudo: sudo must be owned by uid 0 and have the setuid bit set", POWERLESS, ""),
+    // su, of util-linux, shadow and busybox.
+    ("su: Authentication failure", REFUSED, ""),
+    ("su: incorrect password", REFUSED, ""),
+    ("su: Permission denied", REFUSED, ""),
+    ("su: Sorry", REFUSED, ""),
+    ("su: user * does not exist*", NO_USER, ""),
+    ("su: unknown user *", NO_USER, ""),
+    ("No passwd entry for user *", NO_USER, ""),
+    ("su: must be run from a terminal", WANTS_TERMINAL, ""),
+    ("su: must be suid to work properly", POWERLESS, ""),
+    ("su: cannot set groups: Operation not permitted", POWERLESS, ""),
+    ("Your account has expired*", UNUSABLE, ""),
+    ("This account is currently not available.", UNUSABLE, ""),
+    // doas, of OpenBSD and opendoas.
+    ("doas: Authentication required", WANTS_ANSWER, ANSWER),
+    ("doas: Authorization required", WANTS_ANSWER, ANSWER),
+    ("doas: a tty is required", WANTS_TERMINAL, ""),
+    ("doas: Authentication failed", REFUSED, ""),
+    ("doas: Authorization failed", REFUSED, ""),
+    ("doas: Operation not permitted", FORBIDDEN, ", or not run the command"),
+    ("doas: doas is not enabled, *", FORBIDDEN, ""),
+    ("doas: unknown user", NO_USER, ""),
+    // Those of root.
+    ("runuser: may not be used by non-root users", POWERLESS, ""),
+    ("runuser: user * does not exist*", NO_USER, ""),
+    ("setpriv: failed to parse reuid: *", NO_USER, ""),
+    ("setpriv: failed to parse regid: *", NO_GROUP, ""),
+    ("setpriv: * failed: Operation not permitted", POWERLESS, ""),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(printed: &str) -> Option<(String, bool)> {
+        explain(printed).map(|refusal| (refusal.reason, refusal.retry))
+    }
+
+    #[test]
+    fn the_last_line_that_is_known_is_the_reason() {
+        let printed =
+            "sudo: unknown user nobody1\nsudo: error initializing audit plugin sudoers_audit";
+        let said = "no such user: \"sudo: unknown user nobody1\"".to_string();
+        assert_eq!(reason(printed), Some((said, false)));
+        assert!(is_epilogue("sudo: error initializing audit plugin sudoers_audit"));
+        let said = "the password was refused, or the account: \"su: Authentication failure\"";
+        let printed = "Password: \nsu: Authentication failure\n";
+        assert_eq!(reason(printed), Some((said.to_string(), false)));
+    }
+
+    #[test]
+    fn where_a_password_or_a_terminal_is_wanted_another_way_may_have_it() {
+        for line in [
+            "sudo: a password is required",
+            "sudo: sorry, you must have a tty to run sudo",
+            "sudo: interactive authentication is required",
+            "doas: Authentication required",
+        ] {
+            assert!(explain(line).is_some_and(|refusal| refusal.retry), "{line}");
+        }
+        assert!(explain("sudo: Ein Passwort ist notwendig").is_none());
+        let incorrect = explain("sudo: 3 incorrect password attempts").unwrap();
+        assert!(!incorrect.retry && incorrect.reason.starts_with(REFUSED));
+    }
+}
