@@ -40,7 +40,9 @@ mod wire;
 pub use call::{Function, Pending};
 pub use channel::{IntoIter, Iter, Receiver, Sender};
 pub use connect::{
-    Doas, Exec, HostKeys, Local, Method, Plan, Prompt, PromptKind, Runuser, Setpriv, Ssh, Su, Sudo,
+    Buildah, Bwrap, Chroot, Doas, Docker, Exec, HostKeys, Incus, Jail, Kubectl, Local, Lxc, Lxd,
+    Method, Namespace, Nsenter, Plan, Podman, Prompt, PromptKind, Runuser, Setpriv, Ssh, Su, Sudo,
+    SystemdRun,
 };
 pub use context::Context;
 pub use convert::{FromValue, ToArgs, ToValue};

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 
 use super::prompt::is_asked_again;
-use super::{Plan, failure, refusal};
+use super::{Plan, Tool, failure, refusal};
 use crate::bootstrap::{self, RECEIVED, STARTED};
 use crate::text::{Tail, printable};
 use crate::{ConnectError, ExitStatus, Stage};
@@ -29,6 +29,7 @@ pub(crate) struct Handshake {
     /// A line of stderr that has not ended.
     partial: Vec<u8>,
     candidates: Vec<OsString>,
+    hint: Option<&'static str>,
 }
 
 /// Why a child did not come up.
@@ -60,6 +61,7 @@ impl Handshake {
             stderr: Tail::default(),
             partial: Vec::new(),
             candidates: plan.python.candidates(),
+            hint: plan.tool.as_ref().ok().and_then(Tool::hint),
         }
     }
 
@@ -240,9 +242,12 @@ impl Handshake {
         let error = ConnectError {
             context: context.into(),
             stage,
-            reason: reason.unwrap_or_else(|| match status {
-                Some(_) => "the process ended".into(),
-                None => "the stream ended".into(),
+            reason: reason.unwrap_or_else(|| {
+                let ended = if status.is_some() { "the process ended" } else { "the stream ended" };
+                match self.hint.filter(|_| stage < Stage::Core) {
+                    Some(hint) => format!("{ended}; {hint}"),
+                    None => ended.into(),
+                }
             }),
             printed: lines,
             status,

@@ -1,5 +1,6 @@
 //! Connection methods: each a pure function from its options to a launch plan.
 
+mod containers;
 mod conversation;
 mod doas;
 mod exec;
@@ -29,6 +30,10 @@ use std::time::{Duration, Instant};
 use crate::bootstrap::Interpreter;
 use crate::sys;
 
+pub use containers::{
+    Buildah, Bwrap, Chroot, Docker, Incus, Jail, Kubectl, Lxc, Lxd, Namespace, Nsenter, Podman,
+    SystemdRun,
+};
 pub(crate) use conversation::{Answers, Conversation, Move, QUIET};
 pub use doas::Doas;
 pub use exec::Exec;

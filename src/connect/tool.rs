@@ -16,6 +16,7 @@ use super::target::Target;
 pub(crate) struct Tool {
     ways: Vec<Way>,
     kind: Kind,
+    hint: Option<&'static str>,
 }
 
 /// Whose words are printed when it fails.
@@ -84,11 +85,20 @@ impl Tool {
 
     /// A tool with these ways, of which one at least is open to everybody.
     pub(crate) fn with_ways(ways: impl IntoIterator<Item = Way>) -> Tool {
-        Tool { ways: ways.into_iter().collect(), kind: Kind::Any }
+        Tool { ways: ways.into_iter().collect(), kind: Kind::Any, hint: None }
     }
 
     pub(crate) fn kind(self, kind: Kind) -> Tool {
         Tool { kind, ..self }
+    }
+
+    /// What it needs, for the error of a start where it does not say so itself.
+    pub(crate) fn with_hint(self, hint: &'static str) -> Tool {
+        Tool { hint: Some(hint), ..self }
+    }
+
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        self.hint
     }
 
     /// The way of this number, from 0, among those that are open.

@@ -9,6 +9,7 @@
 //! - [`master`] makes a program of a test's own, and [`Process`] is a handle of any process;
 //! - [`Sshd`] is an ssh server, [`User`] a user of this machine, [`Proxy`] a network between client and
 //!   server, [`fake_ssh`] a stand-in for the client, [`Prompts`] who answers its questions;
+//! - [`SmallSystem`] is a directory that can be somebody's root;
 //! - [`leave_out`] says aloud what cannot be tested here, [`skip`] ends a test that cannot go on;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
 //!
@@ -28,6 +29,7 @@ mod prompts;
 mod proxy;
 mod python;
 mod run;
+mod small_system;
 mod sshd;
 mod surroundings;
 mod traffic;
@@ -49,6 +51,7 @@ pub use prompts::Prompts;
 pub use proxy::{Chunk, Proxy, Side};
 pub use python::{Python, for_each_kind_of_python, for_each_python, interpreters};
 pub use run::{Run, long};
+pub use small_system::SmallSystem;
 pub use sshd::Sshd;
 pub use surroundings::{TempDir, environment};
 pub use traffic::Traffic;

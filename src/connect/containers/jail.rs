@@ -1,0 +1,63 @@
+//! A child in a jail of FreeBSD's.
+
+use std::ffi::OsString;
+
+use super::super::options::Options;
+use super::super::{Method, Plan, Tool};
+use super::{Program, program_options};
+
+/// A context in a jail of FreeBSD's that runs, by jexec(8).
+///
+/// Its argv is `jexec [-U USER] JAIL COMMAND..`. The environment is the program's, as with jexec itself;
+/// `.args(["-l"])` clears it.
+#[derive(Clone, Debug)]
+pub struct Jail {
+    jail: String,
+    user: Option<OsString>,
+    program: Program,
+    options: Options,
+}
+
+program_options!(Jail, jexec_path, "jexec", "in front of the jail");
+
+impl Jail {
+    /// A context in the jail of this name or number. The name of the context is `jail.<jail>`.
+    pub fn new(jail: impl Into<String>) -> Jail {
+        Jail {
+            jail: jail.into(),
+            user: None,
+            program: Program::new("jexec"),
+            options: Options::default(),
+        }
+    }
+
+    /// Whose process it is to be, the name of a user in the jail: `-U`. Default: the program's own user.
+    pub fn user(mut self, user: impl Into<OsString>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    fn tool(&self) -> Result<Tool, String> {
+        let words = self.program.words().option("-U", self.user.as_ref()).add(&self.program.args);
+        Ok(words.operand("a jail", &self.jail)?.tool())
+    }
+}
+
+impl Method for Jail {
+    fn plan(&self) -> Plan {
+        self.options.plan(|| format!("jail.{}", self.jail), self.tool())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::words;
+    use super::*;
+
+    #[test]
+    fn the_words() {
+        assert_eq!(Jail::new("www").plan().name, "jail.www");
+        assert_eq!(words(Jail::new("www")), "jexec www python3");
+        assert_eq!(words(Jail::new("7").user("app").args(["-l"])), "jexec -U app -l 7 python3");
+    }
+}
