@@ -18,6 +18,8 @@ mod lexer;
 mod minify;
 #[path = "src/modules/shorten.rs"]
 mod shorten;
+#[path = "src/bootstrap/texts.rs"]
+mod texts;
 
 fn main() {
     // An error that main returns is shown with `Debug`; this one is to be read.
@@ -34,6 +36,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         "src/modules/lexer.rs",
         "src/modules/minify.rs",
         "src/modules/shorten.rs",
+        "src/bootstrap/texts.rs",
         "bootstrap",
     ] {
         println!("cargo::rerun-if-changed={path}");
@@ -42,6 +45,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let first_stage = minified(Path::new("bootstrap/first_stage.py"))?;
     let core = minified(Path::new("bootstrap/econtext/core.py"))?;
     fs::write(out.join("core.z"), zlib(&core))?;
+
+    fs::write(out.join("texts.z"), zlib(python_texts(&first_stage).as_bytes()))?;
 
     let mut text = String::new();
     writeln!(text, "/// The first stage, minified.")?;
@@ -59,9 +64,31 @@ fn run() -> Result<(), Box<dyn Error>> {
         fs::write(out.join(&packed), zlib(&minified(Path::new(&shown))?))?;
         writeln!(text, "    (\"econtext.{stem}\", {shown:?}, include_bytes!({packed:?})),")?;
     }
+    let shown = "src/bootstrap/texts.rs";
+    writeln!(text, "    (\"econtext.texts\", {shown:?}, include_bytes!(\"texts.z\")),")?;
     writeln!(text, "];")?;
     fs::write(out.join("bootstrap.rs"), text)?;
     Ok(())
+}
+
+/// The module `econtext.texts`: the words of a launch as bytes of Python, by the names that they have in Rust.
+fn python_texts(first_stage: &[u8]) -> String {
+    let literal = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
+    let tuple = |parts: Vec<String>| format!("({},)", parts.join(","));
+    let words = |words: &[&str]| tuple(words.iter().map(|it| literal(it.as_bytes())).collect());
+    let pairs =
+        |pairs: &[(&str, &str)]| tuple(pairs.iter().map(|(name, it)| words(&[name, it])).collect());
+    let constants = [
+        ("FIRST_STAGE", literal(first_stage)),
+        ("CANDIDATES", words(&texts::CANDIDATES)),
+        ("LOADER", literal(texts::LOADER.as_bytes())),
+        ("READ", literal(texts::READ.as_bytes())),
+        ("SEARCH", literal(texts::SEARCH.as_bytes())),
+        ("HEAD", literal(texts::HEAD.as_bytes())),
+        ("SSH_OPTIONS", pairs(&texts::SSH_OPTIONS)),
+        ("SSH_ENVIRONMENT", pairs(&texts::SSH_ENVIRONMENT)),
+    ];
+    constants.map(|(name, value)| format!("{name}={value}\n")).concat()
 }
 
 /// The modules of the package `econtext` that a child asks for, sorted.

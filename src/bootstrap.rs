@@ -11,9 +11,9 @@ use std::ffi::{OsStr, OsString};
 
 use crate::built::{CORE, FIRST_STAGE};
 
-/// What is tried, in this order, where no interpreter is given.
-pub(crate) const CANDIDATES: [&str; 5] =
-    ["python3", "python", "/usr/libexec/platform-python", "python2.7", "python2"];
+pub(crate) mod texts;
+
+use texts::{CANDIDATES, HEAD, LOADER, READ, SEARCH};
 
 /// What the loader prints before it reads the first stage; what is before it is a login program's.
 pub(crate) const STARTED: &[u8] = b"EC0\n";
@@ -76,8 +76,9 @@ pub(crate) fn launch_padded(interpreter: &Interpreter, name: &str) -> Launch {
 }
 
 fn launch_with(interpreter: &Interpreter, name: &str, read: &str) -> Launch {
-    let stage = format!("N,L='{}',{}\n{FIRST_STAGE}", printable(name), CORE.len());
-    let loader = loader(stage.len(), read);
+    let head = HEAD.replace("%s", &printable(name)).replace("%d", &CORE.len().to_string());
+    let stage = head + FIRST_STAGE;
+    let loader = LOADER.replace("%d", &stage.len().to_string()).replace("%s", read);
     let argv = match interpreter {
         Interpreter::Fixed(python) => vec![python.clone(), "-c".into(), loader.into()],
         Interpreter::Argv(words) => {
@@ -93,26 +94,8 @@ fn launch_with(interpreter: &Interpreter, name: &str, read: &str) -> Launch {
     Launch { argv, flight }
 }
 
-/// The program of the command line. Without its first entry, the working directory, `sys.path` cannot take
-/// a file `select.py` there for the module. (3.13 itself imports `linecache` before it runs this.) `select`
-/// waits where stdin does not block.
-fn loader(stage_bytes: usize, read: &str) -> String {
-    format!(
-        "import sys;del sys.path[0];import os,select;os.write(1,b\"EC0\\n\");n={stage_bytes};b=b\"\";\
-         exec(\"while n:select.select([0],[],[]);{read};d or os._exit({LOADER_EOF})\");exec(b)"
-    )
-}
-
-/// Reads some of the `n` bytes that are left.
-const READ: &str = "d=os.read(0,n);n-=len(d);b+=d";
-/// The same, and drops newlines in front of the first stage.
+/// As [`READ`], and drops newlines in front of the first stage.
 const READ_PADDED: &str = "d=os.read(0,n);s=b and d or d.lstrip();n-=len(s);b+=s";
-
-/// The shell's search: `$0` is the loader, the arguments are the candidates. Each is run, since some are
-/// stubs and some too old, without site-packages and without descriptors, since what is on stdin is not
-/// for it. (519 is 2.7, 519 + 255 is 3.6.)
-const SEARCH: &str = "for p do \"$p\" -Sc \"from sys import*;exit(98*(0<abs((hexversion>>16)-519)<255))\"\
-    <&->&- 2>&-&&exec \"$p\" -c \"$0\";r=$r\\ $p:$?;done;echo econtext:$r>&2;exit 97";
 
 /// `name` as it can stand between quotes in the first stage and in argv[0]: other characters become `_`.
 fn printable(name: &str) -> String {
@@ -367,6 +350,7 @@ mod tests {
                     || source.contains(&format!("x, b = {code}, "))
             );
         }
+        assert!(LOADER.contains(&format!("os._exit({LOADER_EOF})")));
         assert!(
             SEARCH.contains(&format!("exit({TOO_OLD}*"))
                 && SEARCH.ends_with(&format!("exit {NO_CANDIDATE}"))

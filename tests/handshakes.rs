@@ -50,12 +50,14 @@ fn a_token_is_the_question_and_stars_behind_it_are_not() {
                 .collect();
             let typed = "hunter2\n";
             assert_eq!(said[0], [typed]);
-            assert_eq!(said[1], ["", typed]);
+            assert_eq!(said[1], ["", "", typed]);
             assert_eq!(said[2], [typed]);
-            assert_eq!(said[3], ["", "", typed]);
+            assert_eq!(said[3], ["", "", "", typed]);
             assert_eq!(said[4], ["", typed]);
             assert_eq!(said[5], [typed, "", "", "", "the password was refused"]);
-            assert_eq!(said[6], ["\"Password:\" needs an answer, which was not given"]);
+            assert_eq!(said[6], ["", ""]);
+            assert_eq!(said[7], [typed]);
+            assert_eq!(said[8], ["", "\"PIN:\" needs an answer, which was not given"]);
         });
     });
 }

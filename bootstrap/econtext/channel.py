@@ -63,10 +63,6 @@ def post(context_id, handle, data, reply_to=0):
         post(context_id, reply_to, core.encode_dead('the receiver is gone'))
 
 
-def encode(context_id, value):
-    return core.dumps(value, 2) if context_id else core.encode(value)
-
-
 class Waiter(object):
     """A wait of one thread, ended once by release()."""
 
@@ -184,7 +180,7 @@ class Sender(object):
     def send(self, value, block=True):
         """Send a value; waits while the receiver is behind, or returns False then if `block` is false.
         ChannelError if the receiver is gone."""
-        data = encode(self.context_id, value)
+        data = core.encode(value, self.context_id)
         if len(data) > core.router.stream.limit:
             raise core.StreamError('a message of %d bytes is over the limit of %d' % (
                 len(data), core.router.stream.limit))
@@ -285,7 +281,7 @@ class Receiver(object):
                 if due:
                     account[1] = consumed
             if due:
-                post(src, reply_to, encode(src, consumed))
+                post(src, reply_to, core.encode(consumed, src))
         value = decode(data, auth)
         if not isinstance(value, core._DEAD):
             return value

@@ -169,8 +169,8 @@ def decode(data):
     return loads(data, **PROTOCOL)
 
 
-def encode(value):
-    return dumps(value, min(HIGHEST_PROTOCOL, 5))
+def encode(value, dst=0):
+    return dumps(value, 2 if dst else min(HIGHEST_PROTOCOL, 5))  # another context may be an older Python
 
 
 def encode_dead(reason):
@@ -1026,7 +1026,7 @@ def run_call(src, reply_to, data):
         if is_main:
             router.running = False
         name = 'the result of %s cannot be sent: ' % name
-        data = encode(result)
+        data = encode(result, src)
         if len(data) > stream.limit:
             raise ValueError('it takes %d bytes where the limit is %d' % (len(data), stream.limit))
     except BaseException:
@@ -1035,7 +1035,7 @@ def run_call(src, reply_to, data):
         if os.getpid() != stream.pid:
             leave_copy(True)
         result = failure(name if name.endswith(': ') else '')
-        data = encode(result)
+        data = encode(result, src)
         if not reply_to:
             router.log('econtext', ERROR, text('%s (nobody waits for its answer):\n%s' % (name, result.args[2])))
     if os.getpid() != stream.pid:  # a forked copy came back

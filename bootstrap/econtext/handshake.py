@@ -15,7 +15,7 @@ TAIL_BYTES = 4096  # of what precedes EC0, or a question
 QUIET_MS = 300  # without output, after which an unterminated line of unknown words is a question
 ANSWER_BYTES = 1023  # ssh reads no more
 QUOTED = 300  # characters of a question
-TAIL_OF_TOKEN = 40  # bytes that may follow the token in a question
+LONGEST_TAIL = 60  # characters that may follow the token in a question
 # Control characters and what reorders text, as an error shows them.
 SHOWN = dict((code, text('\\x%02x' % code)) for code in list(range(32)) + list(range(127, 160)))
 SHOWN.update((code, text('\\u%04x' % code)) for part in ((0x61c, 0x61d), (0x200e, 0x2010), (0x2028, 0x202f),
@@ -108,18 +108,19 @@ def understand(line):
 
 
 class Conversation(object):
-    """What is asked on one terminal, and answered out of `answers`: by 'password', 'passphrase' or ('token', bytes that
-    are in the question), the answer without its newline.
+    """What is asked on one terminal, and answered out of `answers`: by 'password' and 'passphrase', the answer without
+    its newline.
 
     With `names`, the password is for these `user@host`, in lower case, and for nobody else who asks on the way there.
+    With `token`, its question is also known by this text, which the tool was told to ask with, before ': '.
     """
 
-    def __init__(self, answers, names=None):
+    def __init__(self, answers, names=None, token=None):
         for answer in answers.values():
             if len(answer) > ANSWER_BYTES or set(answer).intersection(b'\r\n\0'):
                 raise ValueError('an answer cannot be typed: it has the end of a line or a NUL byte in it, or more '
                                  'than %d bytes' % ANSWER_BYTES)
-        self.answers, self.names = answers, names
+        self.answers, self.names, self.token = answers, names, token
         self.given, self.over = set(), False
         self.lines = self.line = b''  # since the last question: whole ones, and the unterminated one
 
@@ -128,7 +129,7 @@ class Conversation(object):
         self.line += data
         cut = self.line.rfind(b'\n') + 1
         self.lines, self.line = (self.lines + self.line[:cut])[-TAIL_BYTES:], self.line[cut:][-TAIL_BYTES:]
-        return self.question() if self.is_whole() else None
+        return self.question() if not self.over and self.is_whole(self.shown()) else None
 
     def quiet(self):
         """Nothing more has come for QUIET_MS: what is there is a question."""
@@ -136,33 +137,36 @@ class Conversation(object):
 
     def wants_quiet(self):
         """Whether quiet() is to be called if nothing more comes."""
-        return not self.over and self.kind() not in ('echo', 'touch')
+        return not self.over and self.kind(self.shown()) not in ('echo', 'touch')
 
     def shown(self):
         return text(self.line).lstrip('\r')  # ssh moves to the left edge before it asks
 
-    def kind(self):
-        """What the line is: a key of the answers, or what understand() says."""
-        for kind in self.answers:
-            if isinstance(kind, tuple) and kind[1] in self.line:
-                tail = self.line.rpartition(kind[1])[2]
-                if len(tail) <= TAIL_OF_TOKEN and b'*' not in tail:  # stars are of the answer that is being typed
-                    return kind
-        return understand(self.shown())
+    def around_token(self, line):
+        """What stands before the token and what behind it; None where it is not in the line."""
+        if self.token and self.token in line:
+            return line.rpartition(self.token)[::2]
 
-    def is_whole(self):
+    def kind(self, line):
+        """What the line is."""
+        around = self.around_token(line)
+        if around:  # what follows are a few words of the tool's, or stars for what has been typed
+            return 'echo' if '*' in around[1] or len(around[1]) > LONGEST_TAIL else 'password'
+        return understand(line)
+
+    def is_whole(self, line):
         """Whether the line is a question that is known to its end."""
-        if self.over:
+        around = self.around_token(line)
+        if around and (around[1] == ': ') == bool(around[0]):  # `[sudo: TOKEN: ] Password: ` has not ended there
             return False
-        kind = self.kind()
-        whole = self.line.endswith((b': ', b'? '))
-        if isinstance(kind, tuple):
-            return whole or self.line.lstrip(b'\r') == kind[1]
-        return whole and kind not in ('echo', 'touch', 'other')
+        return line.endswith((': ', '? ')) and self.kind(line) not in ('echo', 'touch', 'other')
 
     def question(self):
-        kind, line, lines = self.kind(), self.shown(), text(self.lines)
+        line, lines = self.shown(), text(self.lines)
+        kind = self.kind(line)
         quoted = ' '.join(part.translate(SHOWN) for part in (lines + line).split())
+        if self.token:
+            quoted = quoted.replace(self.token, 'sudo password')
         if len(quoted) > QUOTED:
             quoted = quoted[:QUOTED] + '...'
         self.lines = self.line = b''

@@ -446,9 +446,9 @@ class Start(object):
         if self.is_last:
             self.finish()
         else:  # what it has said is still to be read; a copy of it may hold the stream
+            poll = core.Poll()
+            poll.register(self.child.fd, 1)
             for _ in range(1024):
-                poll = core.Poll()
-                poll.register(self.child.fd, 1)
                 if self.is_last or not router.poll(poll, 0):
                     break
                 self.child.read()

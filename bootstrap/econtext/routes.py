@@ -165,7 +165,7 @@ class Routes(object):
         """A child has gone, and all that was behind it."""
         if self.children.pop(child.child, None):
             child.close()
-            for id in sorted(child.ids, key=child.child.__ne__):  # the child first
+            for id in sorted(child.ids, key=lambda id: id != child.child):  # the child first
                 self.lost(id, router.id)
             if router.closed:
                 router.wake()

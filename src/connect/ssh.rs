@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::options::{Options, common_options};
 use super::target::Target;
 use super::{Answers, Asks, Kind, Method, Plan, SshTarget, Tool, Way};
+use crate::bootstrap::texts::{SSH_ENVIRONMENT, SSH_OPTIONS};
 use crate::secret::Secret;
 
 /// A context on a machine that has an ssh server and a Python interpreter.
@@ -199,7 +200,7 @@ impl Ssh {
         // cannot have a list of its own beside this one.)
         words.option("IgnoreUnknown", "*");
         words.0.extend(["-T", "-x"].map(OsString::from));
-        for (name, value) in FIXED {
+        for (name, value) in SSH_OPTIONS {
             words.option(name, value);
         }
         words.option("Compression", if self.compression { "yes" } else { "no" });
@@ -266,24 +267,6 @@ impl Ssh {
     }
 }
 
-/// What keeps a user's configuration from getting between us and the child.
-const FIXED: [(&str, &str); 12] = [
-    ("RemoteCommand", "none"),
-    ("StdinNull", "no"),
-    ("SessionType", "default"),
-    ("ForkAfterAuthentication", "no"),
-    ("PermitLocalCommand", "no"),
-    ("ClearAllForwardings", "yes"),
-    ("Tunnel", "no"),
-    ("ControlMaster", "no"),
-    ("ChannelTimeout", "none"),
-    // Drawings and warnings in front of what ssh has to say.
-    ("VisualHostKey", "no"),
-    ("WarnWeakCrypto", "no"),
-    // Says when the server has let us in.
-    ("LogLevel", "VERBOSE"),
-];
-
 struct Words(Vec<OsString>);
 
 impl Words {
@@ -329,11 +312,7 @@ fn expand_home(path: &Path) -> PathBuf {
 impl Method for Ssh {
     fn plan(&self) -> Plan {
         Plan {
-            // Questions are asked on the terminal, not in a window; clients before 8.4 know only the second.
-            env: vec![
-                ("SSH_ASKPASS_REQUIRE".into(), "never".into()),
-                ("SSH_ASKPASS".into(), "false".into()),
-            ],
+            env: SSH_ENVIRONMENT.map(|(name, value)| (name.into(), value.into())).to_vec(),
             keepalive: Some(self.keepalive),
             answers: Answers {
                 password: self.password.clone(),

@@ -108,9 +108,11 @@ def names():
 def tokens():
     """What is said to each part of what sudo prints, where the prompt is a token."""
     said = []
-    for parts in ([b'XYZ'], [b'\rXY', b'Z'], [b'We trust you.\r\n\r\nXYZ'], [b'[sudo: XYZ', b'] Passwort', b': '],
-                  [b'XYZ ', None], [b'XYZ', b'*****', None, b'\r\n', b'Sorry, try again.\r\nXYZ'], [b'Password: ']):
-        conversation = handshake.Conversation({('token', b'XYZ'): b'hunter2'})
+    for parts in ([b'XYZ: '], [b'\rXY', b'Z:', b' '], [b'We trust you.\r\n\r\nXYZ: '],
+                  [b'[sudo: XYZ', b': ', b'] Passwort', b': '], [b'XYZ:', None],
+                  [b'XYZ: ', b'*****', None, b'\r\n', b'Sorry, try again.\r\nXYZ: '], [b'XYZ: ***', None],
+                  [b'Password: '], [b'PIN: ', None]):
+        conversation = handshake.Conversation({'password': b'hunter2'}, token=u'XYZ')
         moves = [conversation.quiet() if part is None else conversation.receive(part) for part in parts]
         said.append([core.text(move[1]) if move else None for move in moves])
     return said

@@ -1,0 +1,157 @@
+"""econtext.methods: how code in a context starts others from there. Reached as econtext.parent.local(..), ssh(..) and so on.
+
+Each composes plans, the words of which are those of the methods in src/connect, for econtext.parent to run, and gives
+the core.Context once it is up. Words and paths are text or bytes. `python` is an interpreter, or a list of those to be
+tried; `name` is the context's, in errors and in the log.
+Questions are answered with what is given here, and with nothing else.
+Not here: more options. A program that has them starts contexts itself, below any context.
+"""
+from __future__ import absolute_import
+import binascii, os, pwd
+from econtext import core
+from econtext.core import text
+handshake, parent, texts = map(core.load, ('econtext.handshake', 'econtext.parent', 'econtext.texts'))
+
+TIMEOUT_MS = 30000
+PLAIN = frozenset(bytearray(b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/.-_+'))
+BAD = frozenset(bytearray(range(32)) + b"'!`\x7f")  # no quotes hold these in every shell
+
+
+def raw(word):
+    return word if isinstance(word, bytes) else text(word).encode('utf-8', 'surrogateescape')
+
+
+def process_name():
+    """What ps shows: who started it."""
+    try:
+        user = pwd.getpwuid(os.getuid())[0]
+    except KeyError:
+        user = 'uid%d' % os.getuid()
+    name = text('econtext:%s@%s:%d') % (user, text(os.uname()[1]), os.getpid())
+    return raw(''.join(char if ' ' <= char <= '~' and char not in '\'"\\/' else '_' for char in name))
+
+
+def launch(python):
+    """The command of a child, and its first stage."""
+    stage = texts.HEAD % (process_name(), len(core.core_source)) + texts.FIRST_STAGE
+    loader = texts.LOADER % (len(stage), texts.READ)
+    if isinstance(python, (bytes, core.text_type)):
+        return [raw(python), b'-c', loader], stage
+    return [b'/bin/sh', b'-c', texts.SEARCH, loader] + list(map(raw, python or texts.CANDIDATES)), stage
+
+
+def command_line(words):
+    """The words as one, for a login shell that nobody knows."""
+    return b' '.join([b'exec'] + [quoted(word) for word in words])
+
+
+def quoted(word):
+    home, rest = b'', word
+    at = word.find(b'/')
+    if word[:1] == b'~' and at > 0 and PLAIN.issuperset(bytearray(word[1:at])):  # is the shell's to find
+        home, rest = word[:at], word[at:]
+    if rest and PLAIN.issuperset(bytearray(rest)):
+        return word
+    if BAD.intersection(bytearray(rest)) or rest.endswith(b'\\') or b'\\\\' in rest:
+        raise ValueError("'%s' cannot be quoted for every login shell: it has one of ' ! ` in it, a control character, or "
+                         'two backslashes' % handshake.printable(word))
+    return home + b"'" + rest + b"'"
+
+
+def plan(name, argv, stage, **more):
+    return dict(more, name=text(name), argv=argv, stage=stage, timeout_ms=TIMEOUT_MS)
+
+
+def local(python=None, name=None):
+    """A context on this machine, of the same user."""
+    command, stage = launch(python)
+    return parent.begin(name or 'local', [(plan(name or 'local', command, stage, name_has_pid=not name), None)])
+
+
+def argv(prefix, python=None, name=None):
+    """A context by any program: the words `prefix`, and behind them those of the command."""
+    prefix = list(map(raw, prefix))
+    if not prefix:
+        raise ValueError('argv() got no words: without a program, use local()')
+    name = name or text('exec.%s') % text(os.path.basename(prefix[0]))
+    command, stage = launch(python)
+    return parent.begin(name, [(plan(name, prefix + command, stage), None)])
+
+
+def ssh(host, user=None, port=None, identity=None, password=None, passphrase=None, config_file=None, args=(),
+        python=None, name=None):
+    """A context on another machine, by this machine's ssh and its configuration. `identity` is the file of a key; the
+    password is for the host itself, not for those on the way there."""
+    host, user = raw(host), user and raw(user)
+    if not host or host.startswith(b'-'):
+        raise ValueError("'%s' cannot be a host's name" % handshake.printable(host))
+    words = ssh_words(user, port, identity, config_file, args)
+    answers = dict((kind, raw(answer)) for kind, answer in (('password', password), ('passphrase', passphrase))
+                   if answer is not None)
+    end, talk = [b'-o', b'BatchMode=yes'], None
+    if answers:
+        names = password_names(words, user, host) if 'password' in answers else None
+        end = [b'-o', b'BatchMode=no', b'-o', b'NumberOfPasswordPrompts=3']
+        talk = handshake.Conversation(answers, names)
+    command, stage = launch(python)
+    name = name or text('ssh.%s%s') % (text(host.rpartition(b'@')[2]), ':%s' % port if port else '')
+    plans = plan(name, words + end + [b'--', host, command_line(command)], stage, env=list(texts.SSH_ENVIRONMENT),
+                 asks='terminal' if talk else 'nowhere', ssh=True)
+    return parent.begin(name, [(plans, talk)])
+
+
+def ssh_words(user, port, identity, config_file, args):
+    words = [b'ssh'] + list(map(raw, args))
+    if config_file:
+        words += [b'-F', raw(config_file)]
+    words += [b'-o', b'IgnoreUnknown=*', b'-T', b'-x']
+    for option, value in texts.SSH_OPTIONS + ((b'Compression', b'no'), (b'ServerAliveInterval', b'15'),
+                                              (b'ServerAliveCountMax', b'3'), (b'ControlPath', b'none')):
+        words += [b'-o', option + b'=' + value]
+    if identity:
+        words += [b'-o', b'IdentityFile="%s"' % path_value(raw(identity))]
+    if port:
+        words += [b'-p', raw(port)]
+    return words + ([b'-l', user] if user else [])
+
+
+def path_value(path):
+    """A path as ssh_config(5) has it between quotation marks. `~` is what HOME says."""
+    home = os.environ.get('HOME')
+    if home and (path == b'~' or path.startswith(b'~/')):
+        path = os.path.join(raw(home), path[2:])
+    if b'${' in path or set(bytearray(b'"\n')).intersection(bytearray(path)):
+        raise ValueError("'%s' cannot be told to ssh: it has a quotation mark, a newline or ${ in it" %
+                         handshake.printable(path))
+    return path.replace(b'%', b'%%')
+
+
+def password_names(words, user, host):
+    """Who asks for the host's password, user@host in lower case; None where nobody else can ask."""
+    configured = {}
+    for line in text(parent.output(words + [b'-G', b'--', host])).splitlines():
+        key, _, value = line.partition(' ')
+        configured.setdefault(key.lower(), []).append(value.strip().lower())
+    hosts = configured.get('hostname')
+    if not hosts:
+        given, _, host = text(host).lower().rpartition('@')
+        return frozenset(['%s@%s' % (text(user).lower() if user else given, host)])
+    if not set(configured.get('proxyjump', []) + configured.get('proxycommand', [])).difference(['none']):
+        return None
+    users = configured.get('user', [])[:1]
+    return frozenset('%s@%s' % (user, host) for user in users for host in hosts + configured.get('hostkeyalias', []))
+
+
+def sudo(user='root', password=None, args=(), python=None, name=None):
+    """A context of another user of this machine: without a password if sudo wants none, else with this."""
+    name = name or text('sudo.%s') % text(user)
+    command, stage = launch(python)
+    options = [b'sudo', b'-u', raw(user)] + list(map(raw, args))
+    silent = options + [b'-n', b'--'] + command
+    if password is None:  # somebody may want a terminal though nothing is asked there
+        last, talk = silent, None
+    else:
+        token = binascii.hexlify(os.urandom(8))
+        last = options + [b'-p', token + b': ', b'--'] + command
+        talk = handshake.Conversation({'password': raw(password)}, token=text(token))
+    return parent.begin(name, [(plan(name, silent, stage), None), (plan(name, last, stage, asks='terminal'), talk)])

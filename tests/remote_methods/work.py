@@ -1,0 +1,107 @@
+"""Code that starts contexts below its own, and calls functions there: served by tests/remote_methods.rs."""
+import os
+import sys
+
+from econtext import core, parent
+
+started = {}
+core.router.defer(lambda: core.router.routes.free.append((1000, 2000)))
+
+
+def local(key, python=None, name=None):
+    started[key] = parent.local(python, name)
+    return started[key].name
+
+
+def call(key, target, *args, **kwargs):
+    return started[key].call(target, *args, **kwargs)
+
+
+def attempt(key, target, args):
+    """The class and the words of the exception of a call."""
+    try:
+        started[key].call(target, *args)
+    except Exception:
+        kind, value = sys.exc_info()[:2]
+        return kind.__name__, core.text(value.args[1] if kind is core.CallError else value)
+
+
+def echo(*args, **kwargs):
+    return args, [kwargs[key] for key in kwargs]  # the names of arguments are 8-bit in Python 2
+
+
+def fail(words):
+    raise LookupError(words)
+
+
+def wait_for(path):
+    """Wait for the other end of a FIFO."""
+    open(path).close()
+    return 'opened'
+
+
+def impatient(key, path):
+    """A call that takes too long to wait for, and comes back after all."""
+    pending, late = started[key].call_async('work:wait_for', path), None
+    try:
+        pending.get(0.01)
+    except Exception:
+        late = sys.exc_info()[0].__name__
+    open(path, 'w').close()
+    return late, pending.get(30), pending.get()
+
+
+def die():
+    os._exit(3)
+
+
+def exchange(key):
+    """What comes back of values that pickles of Python 2 and 3 write in different ways."""
+    values = [None, True, 7, 1 << 70, 1.5, u'text \u20ac', b'bytes \xff', [1, (2,)], {u'k': u'v'}, set([1])]
+    (back,), kwargs = started[key].call('work:echo', values, word=u'\xe9')
+    return back == values and kwargs == [u'\xe9'] and [type(value) for value in back] == list(map(type, values))
+
+
+def waits():
+    """Whether an answer is still waited for."""
+    return any(type(function).__name__ == 'method' and 'on_answer' in function.__name__
+               for function, allowed in core.router.handlers.values())
+
+
+def argv(key, prefix):
+    started[key] = parent.argv(prefix)
+    return started[key].name
+
+
+def words(method, **options):
+    """Why a context does not start; nothing where it does."""
+    try:
+        getattr(parent, method)(**options)
+    except Exception:
+        return core.text(sys.exc_info()[1])
+    return ''
+
+
+def fails(method, **options):
+    try:
+        getattr(parent, method)(**options)
+    except Exception:
+        return sys.exc_info()[0].__name__
+
+
+def ssh_uid(**options):
+    """Who one is on the other side of ssh, or why one is not there."""
+    try:
+        return str(parent.ssh(**options).call('os:getuid'))
+    except Exception:
+        return core.text(sys.exc_info()[1])
+
+
+def double(key, text):
+    """What is too long, made of less."""
+    return attempt(key, 'work:echo', [text + text])
+
+
+def sudo_uid(user):
+    """Who one is once sudo has made one another."""
+    return parent.sudo(user).call('os:getuid')
