@@ -34,6 +34,7 @@ mod stream;
 #[allow(unsafe_code)]
 mod sys;
 mod text;
+mod tree;
 mod value;
 mod wire;
 
@@ -52,4 +53,5 @@ pub use master::{Router, RouterBuilder};
 pub use modules::{ModuleSource, Modules};
 pub use peer::RemoteInfo;
 pub use select::{Event, Key, Select, Source};
+pub use tree::{Node, State, Traffic, Tree};
 pub use value::{BigInt, Value};

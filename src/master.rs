@@ -30,6 +30,7 @@ use crate::router::{
 use crate::start::Start;
 use crate::stream::{Outgoing, Patience};
 use crate::text::escape;
+use crate::tree::{Node, Tree};
 use crate::wire::{self, Decoder, Frame, Header, Sealer};
 use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, Sender, Stage, Value, sys};
 
@@ -231,6 +232,11 @@ impl Router {
         &self.owner.master.modules
     }
 
+    /// The contexts as they are now: how they were started, how far they have come, what has passed.
+    pub fn tree(&self) -> Tree {
+        self.owner.master.tree()
+    }
+
     /// Shuts down all contexts and ends the broker thread; waits until that is done, at most the grace
     /// period and a little more. What still waits gets [`Error::Shutdown`]. Doing it again does nothing.
     pub fn shutdown(&self) -> Result<()> {
@@ -428,7 +434,8 @@ impl Master {
             out.hold();
         }
         let name = start.plan().full_name(process.pid);
-        let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
+        let peer = Peer::new(id, name, out, self.broker.clone()).started_by(&start.plan().method);
+        let peer = Arc::new(peer);
         self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
 
         let mut flight = launch.flight;
@@ -469,7 +476,7 @@ impl Master {
             peer.gone();
             return Arc::new(peer);
         };
-        let peer = Arc::new(Peer::below(parent, id, name));
+        let peer = Arc::new(Peer::below(parent, id, name).started_by(&plan.method));
         self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
         let timeout = plan.connect_timeout.unwrap_or(self.settings.connect_timeout);
         let start = Start::new(plan, process_name(), timeout);
@@ -535,7 +542,8 @@ impl Master {
             routes.add_reply(target, Target::Hello)
         };
         let Some(parent) = self.peer(via) else { return Ok(()) };
-        let peer = Arc::new(Peer::below(&parent, target, format!("context {target}")));
+        let name = format!("context {target}");
+        let peer = Arc::new(Peer::below(&parent, target, name).started_by("remote"));
         self.peers.lock().expect("held for a look-up only").insert(target, peer.clone());
         let text = |text: &str| Value::Text(text.into());
         let call = [text("econtext.core"), Value::None, text("hello"), Value::Tuple(Vec::new())];
@@ -588,6 +596,25 @@ impl Master {
         }
     }
 
+    fn tree(&self) -> Tree {
+        let mut peers: Vec<_> = {
+            let peers = self.peers.lock().expect("held for a look-up only");
+            peers.values().filter(|peer| peer.id() != MASTER).cloned().collect()
+        };
+        peers.sort_by_key(|peer| peer.id());
+        // Whoever is below another has a greater id: children are complete before their parent is.
+        let mut children: HashMap<u32, Vec<Node>> = HashMap::new();
+        for peer in peers.iter().rev() {
+            let mut below = children.remove(&peer.id()).unwrap_or_default();
+            below.reverse();
+            let parent = peer.parent().map_or(MASTER, |parent| parent.id());
+            children.entry(parent).or_default().push(peer.node(below));
+        }
+        let mut children = children.remove(&MASTER).unwrap_or_default();
+        children.reverse();
+        Tree { children }
+    }
+
     fn children(&self) -> Vec<Arc<Peer>> {
         let peers = self.peers.lock().expect("held for a look-up only");
         let is_child = |peer: &&Arc<Peer>| peer.id() != MASTER && peer.parent().is_none();
@@ -606,6 +633,11 @@ impl Events for Master {
     fn frame(&self, peer: &Arc<Peer>, frame: Frame) -> std::result::Result<(), String> {
         let Frame { header, data } = frame;
         let verdict = self.routes().arrive(peer.id(), &header);
+        if !matches!(verdict, Verdict::Drop(_)) {
+            let below = Some(header.src).filter(|src| *src != peer.id());
+            let source = below.and_then(|src| self.peer(src));
+            source.as_ref().unwrap_or(peer).count(|it| &it.received, data.len());
+        }
         if !peer.is_up() && !matches!(verdict, Verdict::Deliver(Target::Hello)) {
             return Err("the first frame does not say who the child is".into());
         }
@@ -723,6 +755,9 @@ impl Master {
     fn forward(&self, peer: &Arc<Peer>, child: u32, header: &Header, data: Vec<u8>) {
         match self.peer(child) {
             Some(to) if !to.out.is_behind() => {
+                self.peer(header.dst)
+                    .unwrap_or_else(|| to.clone())
+                    .count(|it| &it.sent, data.len());
                 // Its end is told to whoever has dealt with it.
                 let _ = to.pass_on(header, data, Patience::None);
             }

@@ -1,7 +1,7 @@
 //! What the program knows of one context: its id and name, the stream that leads to it, how far it has come.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::modules::{Modules, Shipment, Shipped, Target};
 use crate::pickle;
 use crate::router::{LOAD_MODULE, MASTER, SHUTDOWN};
 use crate::stream::{Outgoing, Patience, Refused, Sent};
+use crate::tree::{self, Node, Traffic};
 use crate::wire::Header;
 use crate::{Level, Value};
 
@@ -23,6 +24,8 @@ pub(crate) struct Peer {
     /// As far as it is known before it is up.
     name: String,
     full_name: OnceLock<String>,
+    /// How it was started.
+    method: String,
     /// `None` for a direct child.
     parent: Option<Arc<Peer>>,
     /// The direct child whose stream leads here: itself, or the one above it.
@@ -33,6 +36,10 @@ pub(crate) struct Peer {
     broker: Arc<broker::Handle>,
     state: Mutex<State>,
     changed: Condvar,
+    /// How many were sent.
+    modules: AtomicU64,
+    pub(crate) sent: Counter,
+    pub(crate) received: Counter,
     /// Its process, if there ever was one, has been reaped.
     gone: Mutex<bool>,
     left: Condvar,
@@ -80,6 +87,7 @@ impl Peer {
             id,
             name,
             full_name: OnceLock::new(),
+            method: String::new(),
             parent,
             stream,
             out,
@@ -87,6 +95,9 @@ impl Peer {
             broker,
             state: Mutex::new(State::Starting),
             changed: Condvar::new(),
+            modules: AtomicU64::new(0),
+            sent: Counter::default(),
+            received: Counter::default(),
             gone: Mutex::new(false),
             left: Condvar::new(),
             leaving: AtomicBool::new(false),
@@ -94,6 +105,10 @@ impl Peer {
             held: Mutex::default(),
             shipped: Mutex::default(),
         }
+    }
+
+    pub(crate) fn started_by(self, method: &str) -> Peer {
+        Peer { method: method.into(), ..self }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -134,7 +149,35 @@ impl Peer {
             }
         }
         let header = Header { dst: self.id, src: MASTER, auth: MASTER, handle, reply_to };
+        self.count(|it| &it.sent, data.len());
         self.pass_on(&header, data, patience)
+    }
+
+    /// Counts a message of its own and of those above it.
+    pub(crate) fn count(&self, of: impl Fn(&Peer) -> &Counter, bytes: usize) {
+        for peer in std::iter::successors(Some(self), |it| it.parent.as_deref()) {
+            of(peer).add(bytes);
+        }
+    }
+
+    /// What there is to see of it.
+    pub(crate) fn node(&self, children: Vec<Node>) -> Node {
+        let is_up = self.is_up();
+        Node {
+            id: self.id,
+            name: self.name().into(),
+            method: self.method.clone(),
+            state: match is_up {
+                _ if self.is_leaving() => tree::State::Leaving,
+                true => tree::State::Connected,
+                false => tree::State::Starting,
+            },
+            sent: self.sent.read(),
+            received: self.received.read(),
+            modules: self.modules.load(Ordering::Relaxed),
+            queued_bytes: self.parent.is_none().then(|| self.out.queued()),
+            children,
+        }
     }
 
     /// Sends a frame down the stream that leads here, whoever it is from and whichever context it is for.
@@ -176,6 +219,7 @@ impl Peer {
         load: impl FnOnce(&mut Shipment),
     ) {
         let send = |data| {
+            self.modules.fetch_add(1, Ordering::Relaxed);
             // Who asked may be gone: everybody knows it.
             let _ = self.send(LOAD_MODULE, 0, data, Patience::None);
         };
@@ -312,6 +356,25 @@ impl Peer {
     pub(crate) fn wait_gone(&self) {
         let gone = self.gone.lock().expect("held for a store only");
         drop(self.left.wait_while(gone, |gone| !*gone).expect("held for a store only"));
+    }
+}
+
+/// Counts messages.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counter {
+    fn add(&self, bytes: usize) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Traffic {
+        let [messages, bytes] = [&self.messages, &self.bytes].map(|it| it.load(Ordering::Relaxed));
+        Traffic { messages, bytes }
     }
 }
 

@@ -171,9 +171,14 @@ impl Outgoing {
         Ok(state.put(&head, data))
     }
 
+    /// The bytes that wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.lock().queued
+    }
+
     /// Whether callers would have to wait.
     pub(crate) fn is_behind(&self) -> bool {
-        self.lock().queued > QUEUE_LIMIT_BYTES
+        self.queued() > QUEUE_LIMIT_BYTES
     }
 
     /// Writes what is queued, as far as the socket takes it; gives whether nothing is left. An error is

@@ -1,6 +1,6 @@
 //! Promise: a context can be the parent of others, at any depth, and they are called as any other.
 
-use econtext::{Context, Local, Router};
+use econtext::{Context, Local, Router, State};
 
 mod support;
 
@@ -52,5 +52,35 @@ fn a_chain_of_ten_is_called_at_each_level_and_goes_with_its_first() {
         chain[0].shutdown().unwrap();
         assert!(chain.iter().all(|it| !it.is_connected()));
         router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn the_tree_shows_who_is_there_and_what_has_passed() {
+    isolated(|| {
+        let router = Router::new().unwrap();
+        assert_eq!(router.tree().to_string(), "master");
+        router.modules().source("mine", "def f():\n    return b'x' * 5000\n");
+        let local = |name: &str| Local::new().python(python()).name(name);
+        let first = router.connect(local("first")).unwrap();
+        let below = first.connect(local("below")).unwrap();
+        let second = router.connect(local("second")).unwrap();
+        below.call::<Vec<u8>>("mine:f", ()).unwrap();
+        let tree = router.tree();
+        let names: Vec<_> = tree.children.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["first", "second"]);
+        let node = &tree.children[0];
+        assert_eq!((node.id, node.method.as_str(), node.state), (first.id(), "local", State::Connected));
+        let [child] = &node.children[..] else { panic!("{tree}") };
+        assert_eq!((child.id, child.queued_bytes), (below.id(), None));
+        assert!(child.received.bytes > 5000 && child.received.bytes < 10_000, "{tree}");
+        // What passes through a context counts there, too.
+        assert!(node.received.bytes > child.received.bytes && node.modules > 0, "{tree}");
+        assert!(tree.children[1].received.bytes < 1000, "{tree}");
+        assert_eq!(tree.to_string().lines().count(), 4, "{tree}");
+        second.shutdown().unwrap();
+        below.shutdown().unwrap();
+        let tree = router.tree();
+        assert!(tree.children.len() == 1 && tree.children[0].children.is_empty(), "{tree}");
     });
 }

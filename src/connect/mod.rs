@@ -58,6 +58,8 @@ pub trait Method {
 /// What is to be started, and how: made by a [`Method`].
 #[derive(Clone)]
 pub struct Plan {
+    /// The method's own word, say `ssh`.
+    pub(crate) method: String,
     /// The context's name, or what stands before the process id in it.
     pub(crate) name: String,
     /// The process id is part of the name.

@@ -26,8 +26,10 @@ impl Options {
 
     /// A plan that runs `tool`; `name` is that of the context where none was set.
     pub(crate) fn plan(&self, name: impl FnOnce() -> String, tool: Result<Tool, String>) -> Plan {
+        let usual = name();
         Plan {
-            name: self.name.clone().unwrap_or_else(name),
+            method: usual.split('.').next().unwrap_or_default().into(),
+            name: self.name.clone().unwrap_or(usual),
             name_has_pid: false,
             python: self.python.clone(),
             tool,
