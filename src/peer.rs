@@ -13,6 +13,7 @@ use crate::lead::Lead;
 use crate::modules::{Modules, Shipment, Shipped, Target};
 use crate::pickle;
 use crate::router::{LOAD_MODULE, MASTER, SHUTDOWN};
+use crate::secret::Secret;
 use crate::stream::{Outgoing, Patience, Refused, Sent};
 use crate::tree::{self, Node, Traffic};
 use crate::wire::Header;
@@ -153,6 +154,15 @@ impl Peer {
         self.pass_on(&header, data, patience)
     }
 
+    /// Sends one pickled value that leaves no copy behind.
+    pub(crate) fn send_secret(&self, handle: u32, data: &Secret) -> Result<(), Refused> {
+        let header = Header { dst: self.id, src: MASTER, auth: MASTER, handle, reply_to: 0 };
+        self.count(|it| &it.sent, data.bytes().len());
+        let sent = self.out.send_secret(&header, data)?;
+        self.after(sent);
+        Ok(())
+    }
+
     /// Counts a message of its own and of those above it.
     pub(crate) fn count(&self, of: impl Fn(&Peer) -> &Counter, bytes: usize) {
         for peer in std::iter::successors(Some(self), |it| it.parent.as_deref()) {
@@ -187,12 +197,17 @@ impl Peer {
         data: Vec<u8>,
         patience: Patience,
     ) -> Result<(), Refused> {
-        match self.out.send(header, data, patience)? {
+        let sent = self.out.send(header, data, patience)?;
+        self.after(sent);
+        Ok(())
+    }
+
+    fn after(&self, sent: Sent) {
+        match sent {
             Sent::Done => {}
             Sent::Queued => self.broker.write(self.stream),
             Sent::Unread => self.broker.break_off(self.stream, "it does not read its answers"),
         }
-        Ok(())
     }
 
     /// Sends what a call of a function in `module` needs. Reads files, where nobody did before. Gives when it

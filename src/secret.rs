@@ -33,6 +33,12 @@ impl From<String> for Secret {
     }
 }
 
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Secret {
+        Secret(bytes)
+    }
+}
+
 impl Drop for Secret {
     fn drop(&mut self) {
         // What was cut off the text before it became a secret is wiped, too.

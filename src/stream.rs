@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::end::End;
+use crate::secret::Secret;
 use crate::sys;
 use crate::wire::{Header, Sealer};
 
@@ -47,6 +48,8 @@ struct State {
     held_from: usize,
     /// The first buffer is padding.
     is_padded: bool,
+    /// What is in the queue is to be overwritten when it has been written.
+    has_secret: bool,
     /// The broker knows that it is to write.
     broker_told: bool,
     /// More than this is not queued for a child that is up, whoever sends.
@@ -121,6 +124,7 @@ impl Outgoing {
             keeps: false,
             held_from: usize::MAX,
             is_padded: false,
+            has_secret: false,
             broker_told: false,
             limit,
             connected: false,
@@ -169,6 +173,28 @@ impl Outgoing {
         let Some(open) = &mut state.open else { return Ok(Sent::Done) };
         let head = open.sealer.seal(header, &data);
         Ok(state.put(&head, data))
+    }
+
+    /// Signs and sends a frame whose data is overwritten as soon as it is written.
+    pub(crate) fn send_secret(&self, header: &Header, data: &Secret) -> Result<Sent, Refused> {
+        let mut state = self.lock();
+        if let Some(end) = &state.end {
+            return Err(Refused::Ended(end.clone()));
+        }
+        let Some(open) = &mut state.open else { return Ok(Sent::Done) };
+        let head = open.sealer.seal(header, data.bytes());
+        state.queued += head.len() + data.bytes().len();
+        // In a buffer of its own: one that grows leaves copies behind.
+        let mut frame = Vec::with_capacity(head.len() + data.bytes().len());
+        frame.extend_from_slice(&head);
+        frame.extend_from_slice(data.bytes());
+        let was_empty = state.next == state.queue.len();
+        state.queue.push_back(frame);
+        state.has_secret = true;
+        if was_empty && matches!(state.flush(), Ok(true)) {
+            return Ok(Sent::Done);
+        }
+        Ok(state.tell_broker())
     }
 
     /// The bytes that wait to be written.
@@ -240,7 +266,8 @@ impl Outgoing {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.open = None;
-        state.queue.clear();
+        state.next = state.queue.len();
+        state.drop_written();
         (state.next, state.written, state.queued) = (0, 0, 0);
         self.room.notify_all();
     }
@@ -359,7 +386,12 @@ impl State {
     }
 
     fn drop_written(&mut self) {
-        self.queue.drain(..self.next);
+        for mut written in self.queue.drain(..self.next) {
+            if self.has_secret {
+                sys::wipe(&mut written);
+            }
+        }
+        self.has_secret &= !self.queue.is_empty();
         self.next = 0;
     }
 }

@@ -70,7 +70,10 @@ fn the_tree_shows_who_is_there_and_what_has_passed() {
         let names: Vec<_> = tree.children.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["first", "second"]);
         let node = &tree.children[0];
-        assert_eq!((node.id, node.method.as_str(), node.state), (first.id(), "local", State::Connected));
+        assert_eq!(
+            (node.id, node.method.as_str(), node.state),
+            (first.id(), "local", State::Connected)
+        );
         let [child] = &node.children[..] else { panic!("{tree}") };
         assert_eq!((child.id, child.queued_bytes), (below.id(), None));
         assert!(child.received.bytes > 5000 && child.received.bytes < 10_000, "{tree}");
