@@ -42,6 +42,11 @@ class Child(core.Stream):
         if not self.held:
             core.Stream.write(self)
 
+    def end(self):
+        """What is sent is of no use. It may be to another attempt's process."""
+        core.Stream.end(self)
+        self.ended = self.flight is None
+
     def begin(self, start, fd, handshake, greeting, preamble, held):
         """Begin an attempt: a process is there, whose first message is for the handle `greeting`."""
         self.start, self.handshake, self.greeting = start, handshake, greeting
@@ -49,7 +54,7 @@ class Child(core.Stream):
             self.open(fd, os.dup(fd))
             self.queue = core.deque([preamble] + (self.flight or []))
             self.queued = sum(map(len, self.queue))
-            self.fd, self.held, self.rest, self.large = fd, held, b'', None
+            self.fd, self.held, self.full, self.rest, self.large = fd, held, False, b'', None
         router.sources.append(self)
         router.watch(fd, self.read)
         self.look()
@@ -124,6 +129,7 @@ class Child(core.Stream):
         self.pause()
         self.relay.close()
         with self.lock:
+            self.flight = None
             self.end()
 
     def speaks_for(self, id):

@@ -5,7 +5,6 @@ import sys
 from econtext import core, parent
 
 started = {}
-core.router.defer(lambda: core.router.routes.free.append((1000, 2000)))
 
 
 def local(key, python=None, name=None):
@@ -74,9 +73,9 @@ def argv(key, prefix):
 
 
 def words(method, **options):
-    """Why a context does not start; nothing where it does."""
+    """Why a context does not start; nothing where it does, and can be called."""
     try:
-        getattr(parent, method)(**options)
+        getattr(parent, method)(**options).call('os:getpid')
     except Exception:
         return core.text(sys.exc_info()[1])
     return ''
