@@ -203,7 +203,7 @@ fn what_cannot_be_quoted_or_is_no_host_is_refused() {
             let below = |method: &str, args: &[(&str, &str)]| {
                 let mut call = run.context.function("work:words").arg(method);
                 for (name, value) in args {
-                    call = call.kwarg(*name, *value);
+                    call = call.kwarg(name, *value);
                 }
                 call.call::<String>().unwrap()
             };

@@ -1152,16 +1152,26 @@ def main(fd_in, fd_out, first_stage, executable):
     os.waitpid(first_stage, 0)
     from _io import FileIO
     text(b'')  # finds the codec: to look for it later may import, which the broker thread must not
-    config = decode(read_exactly(fd_in, Struct('>L').unpack(read_exactly(fd_in, 4))[0]))
+    config = configuration(fd_in)
     empty = object()
     importer = Importer()
     router = Router(fd_in, fd_out, config)
     gifts = {'context': Context(router.id, router.name), 'router': router, 'external_context': sys.modules['__main__']}
-    router.handlers[LOAD_MODULE] = importer.on_module, router.parents
     set_modules()
+    serve()
+
+
+def configuration(fd):
+    return decode(read_exactly(fd, Struct('>L').unpack(read_exactly(fd, 4))[0]))
+
+
+def serve():
+    """Say who this is, run calls until there will be no more, and leave."""
+    router.handlers[LOAD_MODULE] = importer.on_module, router.parents
     router.send(router.parent, router.hello, hello())  # what fails up to here is still said on the real stderr
     set_stdio()
-    sys.meta_path.insert(0, importer)
+    if importer not in sys.meta_path:
+        sys.meta_path.insert(0, importer)
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     getattr(sys, 'setswitchinterval', lambda seconds: None)(.0005)

@@ -555,7 +555,7 @@ def give_up(id, handle=None):
 def launch(id, plan, report):
     """Start a process by the plan, on this thread."""
     try:
-        process = Process(plan)
+        process = (core.load('econtext.fork') if plan.get('fork') else sys.modules[NAME]).Process(plan)
     except EnvironmentError as error:
         why = text(error)
         return router.defer(lambda: report('failed', SPAWN, b'', why, None))

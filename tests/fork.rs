@@ -1,0 +1,215 @@
+//! Promise: a copy of a context has all that is imported there, and is a context of its own.
+
+use std::collections::HashSet;
+
+use econtext::{Context, Error, Local, Result, Value};
+
+mod support;
+
+use support::{
+    Process, Python, Run, TempDir, for_each_kind_of_python, for_each_python, isolated, long, mkfifo,
+};
+
+fn start(python: &Python) -> Run {
+    // A warning would be an exception.
+    let local = Local::new().python(&python.path).env("PYTHONWARNINGS", "error");
+    Run::start_with(local, econtext::Level::Info, |modules| {
+        modules.source("work", include_str!("fork/work.py"));
+        modules.source("unasked", "NAME = 'found'\n");
+    })
+}
+
+/// Has the context start a copy of itself, for which its main thread may keep it waiting so long.
+fn try_fork(context: &Context, name: &str, timeout_ms: i64) -> Result<Context> {
+    let text = |text: &str| Value::Text(text.into());
+    let plan = Value::Dict(vec![
+        (text("name"), text(name)),
+        (text("fork"), Value::Bool(true)),
+        (text("stage"), Value::Bytes(Vec::new())),
+        (text("timeout_ms"), Value::Int(timeout_ms)),
+    ]);
+    let way = Value::Tuple(vec![plan, Value::None]);
+    context.call("econtext.parent:begin", (name, Value::List(vec![way])))
+}
+
+fn fork(context: &Context, name: &str) -> Context {
+    try_fork(context, name, 3_000).unwrap_or_else(|error| panic!("{}", long(&error)))
+}
+
+fn call<T: econtext::FromValue>(context: &Context, target: &str) -> T {
+    context.call(target, ()).unwrap_or_else(|error| panic!("{}", long(&error)))
+}
+
+#[test]
+fn a_copy_has_what_was_done_and_its_own_from_then_on() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            run.context.call::<()>("work:load", ("before",)).unwrap();
+            let copy = fork(&run.context, "copy");
+            assert_eq!(copy.name(), "copy");
+            let (pid, ppid, session): (i32, i32, i32) = call(&copy, "work:who");
+            let (above, ..): (i32, i32, i32) = call(&run.context, "work:who");
+            assert_eq!((ppid, session), (above, pid));
+            let load = |context: &Context, item: &str| -> Vec<String> {
+                context.call("work:load", (item,)).unwrap()
+            };
+            assert_eq!(load(&copy, "below"), ["before", "below"]);
+            assert_eq!(load(&run.context, "above"), ["before", "above"]);
+            let again = fork(&copy, "again");
+            assert_eq!(load(&again, "twice"), ["before", "below", "twice"]);
+            let (_, ppid, _): (i32, i32, i32) = call(&again, "work:who");
+            assert_eq!(ppid, pid);
+        });
+    });
+}
+
+#[test]
+fn a_copy_imports_and_starts_contexts_and_so_does_the_original() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            // With a child of the original, of which the copy must know nothing.
+            let (_, _): (i32, i32) = call(&run.context, "work:start_below");
+            let copy = fork(&run.context, "copy");
+            for context in [&copy, &run.context] {
+                assert_eq!(call::<String>(context, "work:late"), "found");
+                let (ppid, pid): (i32, i32) = call(context, "work:start_below");
+                assert_eq!(ppid, pid);
+            }
+        });
+    });
+}
+
+#[test]
+fn copies_draw_random_numbers_of_their_own() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            call::<Vec<String>>(&run.context, "work:draws");
+            let (one, two) = (fork(&run.context, "one"), fork(&run.context, "two"));
+            let drawn = [&run.context, &one, &two].map(|it| call::<Vec<String>>(it, "work:draws"));
+            let different: HashSet<_> = drawn.iter().flatten().collect();
+            assert_eq!(different.len(), 6, "{drawn:?}");
+        });
+    });
+}
+
+#[test]
+fn a_copy_shares_no_connection_with_the_original() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            let (_, _): (i32, i32) = call(&run.context, "work:start_below");
+            let sibling = fork(&run.context, "sibling");
+            let copy = fork(&run.context, "copy");
+            let of = |context| call::<Vec<String>>(context, "work:connections").into_iter();
+            let copys: HashSet<_> = of(&copy).collect();
+            // Each has one socket in common with nobody, since that has two ends.
+            for other in [&run.context, &sibling] {
+                let shared: Vec<_> = of(other).filter(|it| copys.contains(it)).collect();
+                let shared: Vec<_> = shared.iter().filter(|it| !it.contains("pidfd")).collect();
+                assert!(shared.is_empty(), "{shared:?}");
+            }
+        });
+    });
+}
+
+#[test]
+fn locks_that_another_thread_holds_do_not_stop_a_copy_and_it_logs_as_itself() {
+    isolated(|| {
+        let dir = TempDir::new();
+        for_each_python(|python| {
+            let run = start(python);
+            run.context.call::<()>("work:log", ("first",)).unwrap();
+            let fifo = mkfifo(&dir, &python.name);
+            if python.version < (3, 7) {
+                run.context.call::<()>("work:grip", (&fifo,)).unwrap();
+            }
+            let copy = fork(&run.context, "copy");
+            copy.call::<()>("work:log", ("from below",)).unwrap();
+            for logger in ["work", "stdout"] {
+                run.log.wait_for("what the copy says", |record| {
+                    (&*record.context, &*record.logger) == ("copy", logger)
+                        && record.message == "from below"
+                });
+            }
+            if python.version < (3, 7) {
+                run.context.call::<()>("work:let_go", (&fifo,)).unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn ends_of_channels_stay_with_the_original() {
+    isolated(|| {
+        for_each_kind_of_python(|python| {
+            let run = start(python);
+            run.context.call::<()>("work:own", (true,)).unwrap();
+            let copy = fork(&run.context, "copy");
+            let reason = "this is a copy of the context that had it";
+            assert_eq!(call::<Vec<String>>(&copy, "work:use"), [reason, reason, "through"]);
+        });
+    });
+}
+
+#[test]
+fn a_copy_leaves_what_is_to_be_done_at_the_end_to_the_original() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            run.context.call::<()>("work:say_at_exit", ("of the original",)).unwrap();
+            let copy = fork(&run.context, "copy");
+            copy.call::<()>("work:say_at_exit", ("of the copy",)).unwrap();
+            copy.shutdown().unwrap();
+            run.context.shutdown().unwrap();
+            let said: Vec<_> =
+                run.log.records().into_iter().map(|it| (it.context, it.message)).collect();
+            let at_exit = |(_, words): &&(String, String)| words.starts_with("of the ");
+            let said: Vec<_> = said.iter().filter(at_exit).map(|it| &*it.1).collect();
+            assert_eq!(said, ["of the copy", "of the original"]);
+        });
+    });
+}
+
+#[test]
+fn a_copy_that_is_killed_is_reaped_and_one_whose_original_is_killed_ends() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            let killed = fork(&run.context, "killed");
+            let (pid, ..): (i32, i32, i32) = call(&killed, "work:who");
+            assert_eq!(call::<Vec<i32>>(&run.context, "work:children"), [pid]);
+            let error = killed.call::<()>("os:kill", (pid, 9)).unwrap_err();
+            assert!(matches!(error, Error::Disconnected { .. }), "{error}");
+            assert_eq!(call::<Vec<i32>>(&run.context, "work:children"), []);
+
+            let copy = fork(&run.context, "copy");
+            let (pid, above, _): (i32, i32, i32) = call(&copy, "work:who");
+            let process = Process::open(pid);
+            run.context.call::<()>("os:kill", (above, 9)).unwrap_err();
+            process.wait_end();
+            assert!(copy.call::<()>("os:getpid", ()).is_err());
+        });
+    });
+}
+
+#[test]
+fn a_copy_waits_for_the_main_thread_and_not_for_ever() {
+    isolated(|| {
+        let dir = TempDir::new();
+        for_each_kind_of_python(|python| {
+            let run = start(python);
+            call::<()>(&run.context, "work:children");
+            let fifo = mkfifo(&dir, &python.name);
+            let busy = run.context.call_async::<()>("work:wait_for", (&fifo,)).unwrap();
+            let error = try_fork(&run.context, "copy", 20).unwrap_err();
+            assert!(error.to_string().contains("the main thread was busy all the time"), "{error}");
+            std::fs::write(&fifo, "").unwrap();
+            busy.get().unwrap();
+            assert_eq!(call::<Vec<i32>>(&run.context, "work:children"), []);
+            fork(&run.context, "copy");
+        });
+    });
+}
