@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::backlog::Pace;
 use crate::broker::Events;
-use crate::connect::{Again, Carrier, Handshake, Move, Target, Terminal};
+use crate::connect::{Again, Asks, Carrier, Handshake, Move, Target, Terminal};
 use crate::dialogue::Dialogue;
 use crate::end::End;
 use crate::keepalive::Keepalive;
@@ -158,7 +158,12 @@ impl Link {
                 let plan = self.start.plan().without_answers();
                 events.wants_target(&self.peer, self.start.attempt(), plan);
             }
-            Move::Write(line) => self.dialogue.iter().for_each(|dialogue| dialogue.write(&line)),
+            Move::Write(line) => {
+                if self.start.asks() == Asks::Stdio {
+                    self.handshake.answered_on_stderr();
+                }
+                self.dialogue.iter().for_each(|dialogue| dialogue.write(&line));
+            }
             Move::Ask(prompt) => {
                 self.start.asked();
                 if self.phase == Phase::Starting {

@@ -153,7 +153,7 @@ fn the_tools_for_namespaces_roots_and_services_are_told_to_run_it() {
             ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--chdir", "/", "--"];
         it.check(bwrap.current_dir("/"), "bwrap./", &words);
 
-        let common = ["--quiet", "--no-ask-password", "--collect"];
+        let common = ["--quiet", "--collect"];
         let service = SystemdRun::new().systemd_run_path(it.path()).python(it.python);
         let machine = service.clone().machine("web").user("app").property("MemoryMax=1G");
         let words = [
@@ -190,21 +190,30 @@ fn a_tool_that_is_missing_or_fails_is_told_in_a_line() {
         let dir = TempDir::new();
         let tool =
             script(&dir, "tool", "echo a warning >&2; echo 'Error: no such thing' >&2; exit 1\n");
-        let text = "docker.web: starting Python: the process ended (exit status 1); it printed: \
+        let text = "docker.web: starting Python: tool ended before Python ran (exit status 1); it printed: \
                     Error: no such thing";
         assert_eq!(error_of(Docker::new("web").docker_path(&tool)), text);
-        let text = "lxc.web: starting Python: the process ended; lxc-attach needs a container that runs, and \
+        let text = "lxc.web: starting Python: tool ended before Python ran; it needs a container that runs, and \
                     the rights of root or, for an unprivileged one, of the user who started it \
                     (exit status 1); it printed: Error: no such thing";
         assert_eq!(error_of(Lxc::new("web").lxc_attach_path(&tool)), text);
+        let helpful = "echo docker: no such image >&2; echo \"Run 'docker run --help' for more\" >&2; exit 125\n";
+        let helpful = script(&dir, "helpful", helpful);
+        let text = "docker.x: starting Python: helpful ended before Python ran (exit status 125); it printed: \
+                    docker: no such image";
+        assert_eq!(error_of(Docker::image("x").docker_path(&helpful)), text);
         let silent = script(&dir, "silent", "exit 1\n");
-        let text = "lxd.web: starting Python: the process ended; lxc needs an instance that runs, and a user who \
-                    may speak to LXD: root or the group lxd (exit status 1)";
+        let text = "lxd.web: starting Python: silent ended before Python ran; it needs an instance that \
+                    runs, and a user who may speak to LXD: root or the group lxd (exit status 1)";
         assert_eq!(error_of(Lxd::new("web").lxc_path(&silent)), text);
-        let text = "incus.web: starting Python: the process ended; incus needs an instance that runs, and a user \
-                    who may speak to it: root or the group incus-admin (exit status 1)";
+        let text = "incus.web: starting Python: silent ended before Python ran; it needs an instance that \
+                    runs, and a user who may speak to it: root or the group incus-admin (exit status 1)";
         assert_eq!(error_of(Incus::new("web").incus_path(&silent)), text);
 
+        let missing = script(&dir, "missing", "echo Error: Command not found >&2; exit 127\n");
+        let text = "lxd.web: starting Python: missing ended before Python ran (exit status 127); it printed: \
+                    Error: Command not found";
+        assert_eq!(error_of(Lxd::new("web").lxc_path(&missing)), text);
         // Where it is known what is missing, no tool is suspected.
         let runs = script(
             &dir,

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use econtext::{Buildah, Context, Lxc, Method, Podman, Router};
 
@@ -148,9 +149,9 @@ fn podmans_containers_and_images() {
         check(&context, 1234, "/tmp");
         router.shutdown().unwrap();
         let error = error_of(container("web").python("no-python"));
-        assert!(
-            error.starts_with("podman.web: starting Python: the process ended (exit status 127)")
-        );
+        assert!(error.starts_with(
+            "podman.web: starting Python: podman ended before Python ran (exit status 127)"
+        ));
         assert!(error.contains("exec: \"no-python\": executable file not found"), "{error}");
         run(store.podman().args(["rm", "--force", "--time=0", "web"]));
 
@@ -158,6 +159,13 @@ fn podmans_containers_and_images() {
         let (router, context) = connect(image(system.path()).args(["--rootfs"]));
         check(&context, 0, "/");
         assert_eq!(context.call::<i64>("os:getpid", ()).unwrap(), 1);
+        router.shutdown().unwrap();
+        assert_eq!(run(store.podman().args(["ps", "--all", "--quiet"])), "");
+
+        // Also where a function of it does not end.
+        let router = Router::builder().shutdown_grace(Duration::from_millis(100)).build().unwrap();
+        let context = router.connect(image(system.path()).args(["--rootfs"])).unwrap();
+        context.call_no_reply("signal:pause", ()).unwrap();
         router.shutdown().unwrap();
         assert_eq!(run(store.podman().args(["ps", "--all", "--quiet"])), "");
 
@@ -176,7 +184,7 @@ fn podmans_containers_and_images() {
         check(&context, 1234, "/");
         router.shutdown().unwrap();
 
-        let text = "podman.web: starting Python: the process ended (exit status 125); it printed: \
+        let text = "podman.web: starting Python: podman ended before Python ran (exit status 125); it printed: \
                     Error: no container with name or ID \"web\" found: no such container";
         assert_eq!(error_of(container("web")), text);
     });
@@ -199,7 +207,7 @@ fn buildahs_working_containers() {
         check(&context, 1234, "/made");
         router.shutdown().unwrap();
         let error = error_of(container("none"));
-        let text = "buildah.none: starting Python: the process ended (exit status 125); it printed: \
+        let text = "buildah.none: starting Python: buildah ended before Python ran (exit status 125); it printed: \
                     Error: reading build container \"none\": container not known";
         assert_eq!(error, text);
         run(store.buildah().args(["rm", &name]));
@@ -262,7 +270,7 @@ fn lxcs_containers() {
         router.shutdown().unwrap();
         let error = error_of(Lxc::new("other").args(web.args()));
         assert!(
-            error.contains("; lxc-attach needs a container that runs, and the rights of root"),
+            error.contains("; it needs a container that runs, and the rights of root"),
             "{error}"
         );
         assert!(error.contains("; it printed: lxc-attach: other: "), "{error}");

@@ -175,3 +175,60 @@ fn the_other_names(method: impl Method, value: Value) -> econtext::Result<()> {
     context.shutdown()?;
     router.shutdown()
 }
+
+/// The names of trees, and of the methods that change the user.
+#[allow(dead_code, reason = "it is there to be compiled")]
+fn the_names_of_trees(router: &Router, context: &Context) -> econtext::Result<()> {
+    use econtext::{Doas, Exec, Node, Runuser, Setpriv, State, Su, Sudo, Traffic, Tree};
+    let sudo = Sudo::new().user("root").password("secret").preserve_env(true).set_home(true);
+    let sudo = sudo.login(true).group("wheel").selinux_role("r").selinux_type("t").args(["-k"]);
+    let _context: Context = context.start(sudo.sudo_path("sudo").python("python3").name("x"));
+    let su = Su::new().user("root").password("secret").login(true).shell("/bin/sh").su_path("su");
+    let _context: Context = context.connect(su.python_candidates(["python3"]))?;
+    let doas = Doas::new().user("root").password("secret").doas_path("doas").args(["-L"]);
+    context.start(doas.python_argv(["env", "A=b", "python3"]));
+    context.start(Runuser::new("deploy").args(["-g", "www"]).runuser_path("runuser"));
+    context.start(Setpriv::new("deploy", "www").args(["--no-new-privs"]).setpriv_path("setpriv"));
+    context.start(Exec::new(["nice", "-n", "5"]).connect_timeout(Duration::from_secs(60)));
+    context.start(Local::new().user("deploy").nice(5));
+    let tree: Tree = router.tree();
+    for node in &tree.children {
+        let Node { id, name, method, state, sent, received, modules, .. } = node;
+        let Traffic { messages, bytes, .. } = *sent;
+        let is_up = *state == State::Connected;
+        println!("{id} {name} {method} {is_up} {messages} {bytes} {received} {modules} {node}");
+    }
+    println!("{tree}");
+    Ok(())
+}
+
+/// The names of the methods for containers and the like.
+#[allow(dead_code, reason = "it is there to be compiled")]
+fn the_names_of_containers(router: &Router) {
+    use econtext::Namespace::{Cgroup, Ipc, Mount, Net, Pid, User, Uts};
+    use econtext::{
+        Buildah, Bwrap, Chroot, Docker, Incus, Jail, Kubectl, Lxc, Lxd, Nsenter, Podman, SystemdRun,
+    };
+    let docker = Docker::new("web").docker_path("docker").global_args(["--tls"]).user("app");
+    router.start(docker.current_dir("/").args(["--env", "A=b"]).python("python3").name("x"));
+    router.start(Docker::image("python:3").python_candidates(["python3"]));
+    let podman = Podman::new("web").podman_path("podman").global_args(["--remote"]).user("app");
+    router.start(podman.current_dir("/").args(["--env", "A=b"]).python_argv(["env", "python3"]));
+    router.start(Podman::image("python:3").connect_timeout(Duration::from_secs(60)));
+    let buildah = Buildah::new("c").buildah_path("buildah").global_args(["--debug"]).user("app");
+    router.start(buildah.current_dir("/").args(["--no-pivot"]));
+    let kubectl = Kubectl::new("web-0").kubectl_path("kubectl").context("x").namespace("n");
+    router.start(kubectl.container("app").args(["--quiet"]));
+    router.start(Lxc::new("web").lxc_attach_path("lxc-attach").uid(1).gid(1).args(["--quiet"]));
+    router.start(Lxd::new("web").lxc_path("lxc").uid(1).gid(1).current_dir("/").args(["-q"]));
+    router.start(Incus::new("web").incus_path("incus").uid(1).gid(1).current_dir("/").args(["-q"]));
+    router.start(Jail::new("www").jexec_path("jexec").user("app").args(["-l"]));
+    router.start(Chroot::new("/srv").chroot_path("chroot").user("app").args(["--groups", "1"]));
+    let nsenter = Nsenter::new(1).nsenter_path("nsenter").uid(1).gid(1).args(["--no-fork"]);
+    router.start(nsenter.only([Cgroup, Ipc, Mount, Net, Pid, User, Uts]));
+    let bwrap = Bwrap::new("/").bwrap_path("bwrap").read_only(true).current_dir("/");
+    router.start(bwrap.args(["--unshare-net"]));
+    let service = SystemdRun::new().systemd_run_path("systemd-run").machine("web").user("app");
+    let service = service.group("app").current_dir("/").property("MemoryMax=1G").args(["-E", "A"]);
+    router.start(service.scope(true).user_manager(true));
+}

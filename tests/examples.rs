@@ -346,6 +346,29 @@ fn application() {
 }
 
 #[test]
+fn tree() {
+    isolated(|| {
+        let mut found = succeed(&mut example("tree"));
+        found[..3].sort(); // They come as they are ready.
+        let line = "(local, id *): connected, sent *, received *, * modules";
+        let expected = [
+            "first: *, a child of *".into(),
+            "second: *, a child of *".into(),
+            "third: *, a child of *".into(),
+            "local.*: *, a child of *".into(),
+            "master".into(),
+            format!("└─ first {line}"),
+            format!("   └─ second {line}"),
+            format!("      └─ third {line}"),
+            "         └─ local.* (remote, id 4): connected, sent *, received *, * modules".into(),
+            "master".into(),
+            format!("└─ first {line}"),
+        ];
+        assert_lines(&found, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn each_example_has_a_test() {
     let own = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples.rs"));
     let own = own.unwrap();

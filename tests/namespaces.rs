@@ -65,13 +65,13 @@ fn a_root_that_cannot_be_is_told_in_chroots_words() {
     isolated(|| {
         needs_root();
         let error = error_of(Chroot::new("/no/such/root").chroot_path(CHROOT));
-        let text = "chroot./no/such/root: starting Python: the process ended (exit status 125); it printed: \
-                    /usr/sbin/chroot: cannot change root directory to '/no/such/root': \
+        let text = "chroot./no/such/root: starting Python: chroot ended before Python ran \
+                    (exit status 125); it printed: /usr/sbin/chroot: cannot change root directory to '/no/such/root': \
                     No such file or directory";
         assert_eq!(error, text);
         let system = SmallSystem::new();
         let error = error_of(Chroot::new(system.path()).chroot_path(CHROOT).python("/no/python"));
-        let text = "starting Python: the process ended (exit status 127); it printed: /usr/sbin/chroot: \
+        let text = "starting Python: chroot ended before Python ran (exit status 127); it printed: /usr/sbin/chroot: \
                     failed to run command '/no/python': No such file or directory";
         assert!(error.replace(['‘', '’'], "'").ends_with(text), "{error}");
     });
@@ -157,7 +157,8 @@ fn a_user_namespace_of_a_process() {
         // The kernel's greatest number is no process's.
         let error = error_of(Nsenter::new(4_194_305));
         // What cannot be found there depends on its version.
-        let start = "nsenter.4194305: starting Python: the process ended (exit status 1); it printed: nsenter: ";
+        let start = "nsenter.4194305: starting Python: nsenter ended before Python ran (exit status 1); \
+                     it printed: nsenter: ";
         let is_told = error.starts_with(start) && error.contains("/proc/4194305/ns/");
         assert!(is_told && error.ends_with(": No such file or directory"), "{error}");
     });
@@ -189,7 +190,7 @@ fn a_sandbox() {
         router.shutdown().unwrap();
 
         let error = error_of(Bwrap::new("/no/such/root"));
-        let text = "bwrap./no/such/root: starting Python: the process ended (exit status 1); it printed: \
+        let text = "bwrap./no/such/root: starting Python: bwrap ended before Python ran (exit status 1); it printed: \
                     bwrap: Can't find source path /no/such/root: No such file or directory";
         assert_eq!(error, text);
     });

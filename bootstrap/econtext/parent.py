@@ -108,7 +108,7 @@ def descriptors():
         return range(1024)
 
 
-def execute(argv, env, cwd, nice, fds, tty):
+def execute(argv, env, cwd, fds, tty):
     """Become the program, in a copy of this process. Whatever it is called from, it does not come back."""
     os.setsid()
     if tty is not None:
@@ -128,8 +128,6 @@ def execute(argv, env, cwd, nice, fds, tty):
             pass
     if cwd is not None:
         os.chdir(cwd)
-    if nice is not None:
-        os.nice(nice)
     problem = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     dirs = [b''] if b'/' in argv[0] else [dir or b'.' for dir in env.get(b'PATH', b'/bin:/usr/bin').split(b':')]
     for dir in dirs:
@@ -155,12 +153,13 @@ class Process(object):
             for fd in fds + [fd for fd in more if fd is not None]:
                 os.close(fd)
         ours, theirs = _socket.socketpair()
+        news = self.stderr = None
         try:
             self.stderr, stderr = core.pipe()
             fds.append(stderr)
-            self.news, said = os.pipe()
+            news, said = os.pipe()
             fds.append(core.private(said))
-            core.private(self.news)
+            core.private(news)
             if plan.get('asks') == 'terminal':
                 self.tty, tty = os.openpty()
                 for fd in self.tty, tty:
@@ -170,11 +169,11 @@ class Process(object):
                 termios.tcsetattr(tty, termios.TCSANOW, mode)
             self.pid = fork()
         except BaseException:
-            close(self.tty, tty)
+            close(news, self.stderr, self.tty, tty)
             raise
         if not self.pid:
             try:
-                execute(argv, env, plan.get('cwd'), plan.get('nice'), (theirs.fileno(), theirs.fileno(), stderr), tty)
+                execute(argv, env, plan.get('cwd'), (theirs.fileno(), theirs.fileno(), stderr), tty)
             except BaseException:
                 os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
             finally:
@@ -182,8 +181,8 @@ class Process(object):
         self.slave = tty  # open as long as ours: a program opens its own anew for each question
         close()
         theirs.close()
-        problem = os.read(self.news, 4096)
-        os.close(self.news)
+        problem = os.read(news, 4096)
+        os.close(news)
         if problem:
             os.waitpid(self.pid, 0)
             os.close(self.stderr)
@@ -474,7 +473,14 @@ class Start(object):
             self.report('lost', self.cause, self.status)
             router.routes.gone(self.child)
         else:
-            self.report('failed', self.stage, self.shake.noise, self.cause, self.status)
+            failed(self.child.child, self.report, self.stage, self.shake.noise, self.cause, self.status)
+
+
+def failed(id, report, *news):
+    """Tell that an attempt has failed. Another may follow, unless this context is leaving."""
+    report('failed', *news)
+    if router.closed and id in router.routes.children:
+        router.routes.gone(router.routes.children[id])
 
 
 class Report(object):
@@ -558,7 +564,7 @@ def launch(id, plan, report):
         process = (core.load('econtext.fork') if plan.get('fork') else sys.modules[NAME]).Process(plan)
     except EnvironmentError as error:
         why = text(error)
-        return router.defer(lambda: report('failed', SPAWN, b'', why, None))
+        return router.defer(lambda: failed(id, report, SPAWN, b'', why, None))
 
     def attach():
         child = router.routes.children.get(id)

@@ -81,6 +81,11 @@ impl Handshake {
         }
     }
 
+    /// A question on stderr has been answered, which ends its line for a reader.
+    pub(crate) fn answered_on_stderr(&mut self) {
+        self.stderr.push(b"\n");
+    }
+
     /// What was asked needs no answer any more: it is over.
     pub(crate) fn is_past_questions(&self) -> bool {
         self.stage >= if self.is_ssh { Stage::Python } else { Stage::Core }
@@ -208,7 +213,7 @@ impl Handshake {
                     None if stage == Stage::Login => {
                         format!("{program} refused the answer to its question, or failed after it")
                     }
-                    None => format!("{program} ended before Python ran"),
+                    None => format!("{program} ended before Python ran{}", self.hint_on(status)),
                 });
             }
         }
@@ -224,6 +229,7 @@ impl Handshake {
             is_ours && line.starts_with("econtext:")
                 || is_sshs && failure::is_epilogue(line)
                 || is_refused && refusal::is_epilogue(line)
+                || self.stage < Stage::Core && points_to_help(line)
         };
         let lines = printed.lines().filter(|line| !is_told(line)).collect::<Vec<_>>().join("\n");
         let is_damaged = match status {
@@ -242,17 +248,21 @@ impl Handshake {
         let error = ConnectError {
             context: context.into(),
             stage,
-            reason: reason.unwrap_or_else(|| {
-                let ended = if status.is_some() { "the process ended" } else { "the stream ended" };
-                match self.hint.filter(|_| stage < Stage::Core) {
-                    Some(hint) => format!("{ended}; {hint}"),
-                    None => ended.into(),
-                }
+            reason: reason.unwrap_or_else(|| match status {
+                Some(_) => "the process ended".into(),
+                None => "the stream ended".into(),
             }),
             printed: lines,
             status,
         };
         Failure { error, again }
+    }
+
+    /// What the tool needs, unless it came so far that it did not find the command, or might not execute it.
+    fn hint_on(&self, status: Option<ExitStatus>) -> String {
+        let was_missing = matches!(status, Some(ExitStatus::Code(126 | 127)));
+        let hint = self.hint.filter(|_| !was_missing);
+        hint.map(|hint| format!("; it needs {hint}")).unwrap_or_default()
     }
 
     /// Why a child that was up is gone, by how the process that carried its stream ended.
@@ -272,6 +282,12 @@ impl Handshake {
         }
         format!("the child ended: {status}")
     }
+}
+
+/// Whether a tool ends with this line after it has said what is wrong: docker, podman, and GNU's.
+fn points_to_help(line: &str) -> bool {
+    ["Run '", "See '", "Try '"].iter().any(|start| line.starts_with(start))
+        && line.contains("--help'")
 }
 
 /// What Python raises when it is given a part of a program, or compressed bytes.

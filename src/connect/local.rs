@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::options::{Options, common_options};
+use super::runuser::RUNUSER;
 use super::{Method, Plan, Tool};
 
 /// A context on this machine: a child process of the program, in a session of its own, with the
 /// program's environment.
 ///
-/// Its argv is `[nice -n N] [runuser -u USER --] COMMAND..`.
+/// Its argv is `[nice -n N] [/sbin/runuser -u USER --] COMMAND..`.
 #[derive(Clone, Default)]
 pub struct Local {
     user: Option<OsString>,
@@ -28,7 +29,7 @@ impl Local {
     }
 
     /// Whose process it is to be, through `runuser`: for a program that runs as root. (`HOME` and the rest
-    /// of the environment stay as they are; `sudo` has other ideas.) Default: the
+    /// of the environment stay as they are; [`Sudo`](crate::Sudo) has an environment of its own.) Default: the
     /// program's own user.
     pub fn user(mut self, name: impl Into<OsString>) -> Self {
         self.user = Some(name.into());
@@ -62,7 +63,7 @@ impl Local {
             prefix.extend(["nice".into(), "-n".into(), increment.to_string().into()]);
         }
         if let Some(user) = &self.user {
-            prefix.extend(["runuser".into(), "-u".into(), user.clone(), "--".into()]);
+            prefix.extend([RUNUSER.into(), "-u".into(), user.clone(), "--".into()]);
         }
         Tool::running(prefix)
     }
@@ -101,6 +102,6 @@ mod tests {
         let argv = |local: Local| local.plan().argv(0, &["python3".into()]).unwrap();
         assert_eq!(argv(Local::new()), ["python3"]);
         let both = argv(Local::new().nice(5).user("deploy"));
-        assert_eq!(both, ["nice", "-n", "5", "runuser", "-u", "deploy", "--", "python3"]);
+        assert_eq!(both, ["nice", "-n", "5", RUNUSER, "-u", "deploy", "--", "python3"]);
     }
 }

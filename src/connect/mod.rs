@@ -49,7 +49,30 @@ pub use sudo::Sudo;
 pub(crate) use target::Target;
 pub(crate) use tool::{Asks, Kind, SshTarget, Tool, Way};
 
-/// A way to start a context. Its plans are made by the methods of this crate.
+/// A way to start a context.
+///
+/// One of your own makes its plan by another's, mostly by [`Exec`]'s:
+///
+/// ```
+/// use econtext::{Exec, Method, Plan};
+///
+/// /// Inside of a network namespace of this machine, or of the parent's.
+/// struct Netns(String);
+///
+/// impl Method for Netns {
+///     fn plan(&self) -> Plan {
+///         let words = ["ip", "netns", "exec", &self.0];
+///         Exec::new(words).name(format!("netns.{}", self.0)).plan()
+///     }
+/// }
+///
+/// fn main() -> econtext::Result<()> {
+///     let router = econtext::Router::new()?;
+///     let error = router.connect(Netns("no such".into())).unwrap_err();
+///     assert!(error.to_string().starts_with("netns.no such: "));
+///     router.shutdown()
+/// }
+/// ```
 pub trait Method {
     /// What is to be started, and how.
     fn plan(&self) -> Plan;

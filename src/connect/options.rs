@@ -102,7 +102,7 @@ pub(crate) use common_options;
 macro_rules! tool_options {
     ($method:ty, $program:literal, $path:ident) => {
         impl $method {
-            #[doc = concat!("More arguments for ", $program, ", as `ARGS..` in the argv above.")]
+            /// More arguments for the tool, `ARGS..` in the argv above.
             pub fn args<I>(mut self, args: I) -> Self
             where
                 I: IntoIterator,

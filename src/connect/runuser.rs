@@ -8,7 +8,7 @@ use super::{Method, Plan, Tool};
 /// A context that runuser runs: of another user, where the parent is root's. With the user's groups and a session
 /// of PAM's, and the environment as it is. Linux only; nothing is asked.
 ///
-/// Its argv is `runuser -u USER ARGS.. -- COMMAND..`.
+/// Its argv is `/sbin/runuser -u USER ARGS.. -- COMMAND..`.
 #[derive(Clone, Debug)]
 pub struct Runuser {
     user: OsString,
@@ -16,7 +16,10 @@ pub struct Runuser {
 }
 
 common_options!(Runuser);
-tool_options!(Runuser, "runuser", runuser_path);
+tool_options!(Runuser, "/sbin/runuser", runuser_path);
+
+/// Where it is, or a link to it, on every Linux that has it; not in every `PATH`.
+pub(super) const RUNUSER: &str = "/sbin/runuser";
 
 impl Runuser {
     /// A context of this user's, named `runuser.<user>`.
@@ -27,7 +30,7 @@ impl Runuser {
 
 impl Method for Runuser {
     fn plan(&self) -> Plan {
-        let mut words = vec![self.options.program("runuser"), "-u".into(), self.user.clone()];
+        let mut words = vec![self.options.program(RUNUSER), "-u".into(), self.user.clone()];
         words.extend(self.options.args.iter().cloned().chain(["--".into()]));
         let name = || format!("runuser.{}", self.user.to_string_lossy());
         self.options.plan(name, Ok(Tool::running(words)))

@@ -10,6 +10,7 @@
 //! - [`Sshd`] is an ssh server, [`User`] a user of this machine, [`Proxy`] a network between client and
 //!   server, [`fake_ssh`] a stand-in for the client, [`Prompts`] who answers its questions;
 //! - [`SmallSystem`] is a directory that can be somebody's root;
+//! - [`AsUser`] is sudo, su or doas as an ordinary user runs it, [`refusal`] what a start says that fails;
 //! - [`leave_out`] says aloud what cannot be tested here, [`skip`] ends a test that cannot go on;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
 //!
@@ -23,6 +24,7 @@ mod leaks;
 mod left_out;
 mod log;
 mod masters;
+mod privileges;
 mod processes;
 mod programs;
 mod prompts;
@@ -42,6 +44,7 @@ pub use leaks::Leaks;
 pub use left_out::leave_out;
 pub use log::Log;
 pub use masters::{Master, Running, master};
+pub use privileges::{AsUser, refusal};
 pub use processes::{
     Process, close_descriptors, descendants, end_all, end_tree, ignore_sigchld,
     keep_standard_descriptors, raise_descriptor_limit, thread_id,

@@ -174,7 +174,7 @@ fn ids(name: &str) -> (u32, u32) {
 fn end_processes(uid: u32) {
     loop {
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
-        let of_user = entries.filter(|entry| entry.metadata().is_ok_and(|it| it.uid() == uid));
+        let of_user = entries.filter(|entry| is_of_user(&entry.path(), uid));
         let pids = of_user.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let processes: Vec<_> =
             pids.filter_map(Process::find).filter(Process::is_running).collect();
@@ -183,6 +183,13 @@ fn end_processes(uid: u32) {
         }
         end_all(&processes);
     }
+}
+
+/// Whether a process acts for this user: sudo does, as root.
+fn is_of_user(process: &Path, uid: u32) -> bool {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    ids.split_whitespace().any(|id| id.parse() == Ok(uid))
 }
 
 /// Lets every user enter the directory: those that a test made may be closed by its umask.

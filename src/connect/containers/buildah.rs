@@ -2,25 +2,25 @@
 
 use std::ffi::OsString;
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context in a working container of Buildah's: what it changes there is in the image that `buildah commit`
 /// makes of it.
 ///
-/// Its argv is `buildah run [--user USER] [--workingdir DIR] CONTAINER -- COMMAND..`.
+/// Its argv is `buildah run [--user USER] [--workingdir DIR] ARGS.. CONTAINER -- COMMAND..`.
 #[derive(Clone, Debug)]
 pub struct Buildah {
     container: String,
     user: Option<OsString>,
     current_dir: Option<OsString>,
     global_args: Vec<OsString>,
-    program: Program,
     options: Options,
 }
 
-program_options!(Buildah, buildah_path, "buildah", "behind those of `run`");
+common_options!(Buildah);
+tool_options!(Buildah, "buildah", buildah_path);
 
 impl Buildah {
     /// A context in the working container of this name or id: what `buildah from` has printed. The name of the
@@ -31,7 +31,6 @@ impl Buildah {
             user: None,
             current_dir: None,
             global_args: Vec::new(),
-            program: Program::new("buildah"),
             options: Options::default(),
         }
     }
@@ -60,14 +59,12 @@ impl Buildah {
     }
 
     fn tool(&self) -> Result<Tool, String> {
-        let words = self
-            .program
-            .words()
+        let words = Words::of("buildah", &self.options)
             .add(&self.global_args)
             .add(["run"])
             .option("--user", self.user.as_ref())
             .option("--workingdir", self.current_dir.as_ref())
-            .add(&self.program.args)
+            .add(&self.options.args)
             .operand("a container", &self.container)?;
         Ok(words.add(["--"]).tool())
     }

@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context in a sandbox that bwrap(1) makes for it, which ordinary users may do where the system lets them make
 /// user namespaces.
 ///
-/// Its argv is `bwrap --bind ROOT / --dev /dev --proc /proc [--chdir DIR] [ARGS..] -- COMMAND..`, with `--ro-bind`
+/// Its argv is `bwrap --bind ROOT / --dev /dev --proc /proc [--chdir DIR] ARGS.. -- COMMAND..`, with `--ro-bind`
 /// if it is read-only; what `.args(..)` adds to that (`["--unshare-net", "--tmpfs", "/home"]`) is done in its
 /// order. The environment is the program's, as with bwrap itself.
 #[derive(Clone, Debug)]
@@ -18,11 +18,11 @@ pub struct Bwrap {
     root: PathBuf,
     read_only: bool,
     current_dir: Option<OsString>,
-    program: Program,
     options: Options,
 }
 
-program_options!(Bwrap, bwrap_path, "bwrap", "in front of the command");
+common_options!(Bwrap);
+tool_options!(Bwrap, "bwrap", bwrap_path);
 
 impl Bwrap {
     /// A context whose root is this directory, with a `/dev` and a `/proc` of its own; `/` for a sandbox with
@@ -32,7 +32,6 @@ impl Bwrap {
             root: root.into(),
             read_only: false,
             current_dir: None,
-            program: Program::new("bwrap"),
             options: Options::default(),
         }
     }
@@ -51,14 +50,12 @@ impl Bwrap {
     }
 
     fn tool(&self) -> Result<Tool, String> {
-        let words = self
-            .program
-            .words()
+        let words = Words::of("bwrap", &self.options)
             .add([if self.read_only { "--ro-bind" } else { "--bind" }])
             .operand("a directory", &self.root)?
             .add(["/", "--dev", "/dev", "--proc", "/proc"])
             .option("--chdir", self.current_dir.as_ref())
-            .add(&self.program.args);
+            .add(&self.options.args);
         Ok(words.add(["--"]).tool())
     }
 }

@@ -3,34 +3,29 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context whose root is a directory of this machine, by chroot(1): an image that is being built, say. Only
 /// root may do so.
 ///
-/// Its argv is `chroot [--userspec USER] DIR COMMAND..`. The environment is the program's, `HOME` too, as with
+/// Its argv is `chroot [--userspec USER] ARGS.. DIR COMMAND..`. The environment is the program's, `HOME` too, as with
 /// chroot itself. The working directory is the new root.
 #[derive(Clone, Debug)]
 pub struct Chroot {
     dir: PathBuf,
     user: Option<OsString>,
-    program: Program,
     options: Options,
 }
 
-program_options!(Chroot, chroot_path, "chroot", "in front of the directory");
+common_options!(Chroot);
+tool_options!(Chroot, "chroot", chroot_path);
 
 impl Chroot {
     /// A context whose root is this directory. The name of the context is `chroot.<directory>`.
     pub fn new(dir: impl Into<PathBuf>) -> Chroot {
-        Chroot {
-            dir: dir.into(),
-            user: None,
-            program: Program::new("chroot"),
-            options: Options::default(),
-        }
+        Chroot { dir: dir.into(), user: None, options: Options::default() }
     }
 
     /// Whose process it is to be, a name there or a number, with `:group` if need be: `--userspec`. Default:
@@ -41,8 +36,8 @@ impl Chroot {
     }
 
     fn tool(&self) -> Result<Tool, String> {
-        let words = self.program.words().option("--userspec", self.user.as_ref());
-        Ok(words.add(&self.program.args).operand("a directory", &self.dir)?.tool())
+        let words = Words::of("chroot", &self.options).option("--userspec", self.user.as_ref());
+        Ok(words.add(&self.options.args).operand("a directory", &self.dir)?.tool())
     }
 }
 

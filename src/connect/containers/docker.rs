@@ -5,8 +5,8 @@ use super::engine::engine_method;
 engine_method! {
     /// A context in a container of Docker's, one that runs or a new one.
     ///
-    /// Its argv is `docker exec --interactive [--user USER] [--workdir DIR] CONTAINER COMMAND..`, or
-    /// `docker run --interactive --rm --entrypoint '' [--user USER] [--workdir DIR] IMAGE COMMAND..`.
+    /// Its argv is `docker exec --interactive [--user USER] [--workdir DIR] ARGS.. CONTAINER COMMAND..`, or
+    /// `docker run --interactive --rm --entrypoint '' [--user USER] [--workdir DIR] ARGS.. IMAGE COMMAND..`.
     ///
     /// ```no_run
     /// # fn main() -> econtext::Result<()> {

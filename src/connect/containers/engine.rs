@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use super::super::Tool;
-use super::Program;
+use super::super::options::Options;
+use super::Words;
 
 /// Where the child is to be.
 #[derive(Clone, Debug)]
@@ -34,8 +35,8 @@ impl Engine {
         format!("{program}.{name}")
     }
 
-    pub(super) fn tool(&self, program: &Program) -> Result<Tool, String> {
-        let words = program.words().add(&self.global_args);
+    pub(super) fn tool(&self, program: &str, options: &Options) -> Result<Tool, String> {
+        let words = Words::of(program, options).add(&self.global_args);
         let words = match self.place {
             Place::Container(_) => words.add(["exec", "--interactive"]),
             // What the image would run stands aside: it is seldom one that runs a command.
@@ -44,7 +45,7 @@ impl Engine {
         let words = words
             .option("--user", self.user.as_ref())
             .option("--workdir", self.current_dir.as_ref())
-            .add(&program.args);
+            .add(&options.args);
         let words = match &self.place {
             Place::Container(name) => words.operand("a container", name)?,
             Place::Image(name) => words.operand("an image", name)?,
@@ -60,11 +61,11 @@ macro_rules! engine_method {
         #[derive(Clone, Debug)]
         pub struct $method {
             engine: super::engine::Engine,
-            program: super::Program,
             options: super::super::options::Options,
         }
 
-        super::program_options!($method, $path, $program, "behind those of `exec` or `run`");
+        super::super::options::common_options!($method);
+        super::super::options::tool_options!($method, $program, $path);
 
         impl $method {
             #[doc = concat!(
@@ -87,7 +88,6 @@ macro_rules! engine_method {
             fn at(place: super::engine::Place) -> Self {
                 $method {
                     engine: super::engine::Engine::new(place),
-                    program: super::Program::new($program),
                     options: super::super::options::Options::default(),
                 }
             }
@@ -122,7 +122,7 @@ macro_rules! engine_method {
         impl super::super::Method for $method {
             fn plan(&self) -> super::super::Plan {
                 let name = || self.engine.name($program);
-                self.options.plan(name, self.engine.tool(&self.program))
+                self.options.plan(name, self.engine.tool($program, &self.options))
             }
         }
     };

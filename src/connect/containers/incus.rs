@@ -5,10 +5,10 @@ use super::instance::instance_method;
 instance_method! {
     /// A context in an instance of Incus, a container or a virtual machine that runs.
     ///
-    /// Its argv is `incus exec --mode=non-interactive [--user UID] [--group GID] [--cwd DIR] INSTANCE --
+    /// Its argv is `incus exec --mode=non-interactive [--user UID] [--group GID] [--cwd DIR] ARGS.. INSTANCE --
     /// COMMAND..`.
     Incus, "incus", "incus", incus_path,
-    "incus needs an instance that runs, and a user who may speak to it: root or the group incus-admin"
+    "an instance that runs, and a user who may speak to it: root or the group incus-admin"
 }
 
 #[cfg(test)]

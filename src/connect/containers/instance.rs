@@ -1,7 +1,8 @@
 //! LXD's words, which are those of Incus, too.
 
 use super::super::Tool;
-use super::Program;
+use super::super::options::Options;
+use super::Words;
 
 /// What one of the two is told.
 #[derive(Clone, Debug)]
@@ -17,31 +18,35 @@ impl Instance {
         Instance { name, uid: None, gid: None, current_dir: None }
     }
 
-    pub(super) fn tool(&self, program: &Program, hint: &'static str) -> Result<Tool, String> {
-        let words = program
-            .words()
+    pub(super) fn tool(
+        &self,
+        program: &str,
+        options: &Options,
+        hint: &'static str,
+    ) -> Result<Tool, String> {
+        let words = Words::of(program, options)
             .add(["exec", "--mode=non-interactive"])
             .option("--user", self.uid.map(|uid| uid.to_string()))
             .option("--group", self.gid.map(|gid| gid.to_string()))
             .option("--cwd", self.current_dir.as_ref())
-            .add(&program.args)
+            .add(&options.args)
             .operand("an instance", &self.name)?;
         Ok(words.add(["--"]).tool().with_hint(hint))
     }
 }
 
-/// Makes a method of it. `$hint` is what the program needs and does not say when it fails.
+/// Makes a method of it. `$hint` is what the program needs, which it does not always say when it fails.
 macro_rules! instance_method {
     ($(#[$doc:meta])* $method:ident, $name:literal, $program:literal, $path:ident, $hint:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub struct $method {
             instance: super::instance::Instance,
-            program: super::Program,
             options: super::super::options::Options,
         }
 
-        super::program_options!($method, $path, $program, "behind those of `exec`");
+        super::super::options::common_options!($method);
+        super::super::options::tool_options!($method, $program, $path);
 
         impl $method {
             #[doc = concat!(
@@ -51,7 +56,6 @@ macro_rules! instance_method {
             pub fn new(instance: impl Into<String>) -> Self {
                 $method {
                     instance: super::instance::Instance::new(instance.into()),
-                    program: super::Program::new($program),
                     options: super::super::options::Options::default(),
                 }
             }
@@ -68,7 +72,7 @@ macro_rules! instance_method {
                 self
             }
 
-            /// The working directory, a path in the instance: `--cwd`. Default: `/root`.
+            /// The working directory, a path in the instance: `--cwd`. Default: `/root`, else `/`.
             pub fn current_dir(mut self, dir: impl Into<std::ffi::OsString>) -> Self {
                 self.instance.current_dir = Some(dir.into());
                 self
@@ -78,7 +82,7 @@ macro_rules! instance_method {
         impl super::super::Method for $method {
             fn plan(&self) -> super::super::Plan {
                 let name = || format!("{}.{}", $name, self.instance.name);
-                self.options.plan(name, self.instance.tool(&self.program, $hint))
+                self.options.plan(name, self.instance.tool($program, &self.options, $hint))
             }
         }
     };

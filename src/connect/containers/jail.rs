@@ -2,33 +2,28 @@
 
 use std::ffi::OsString;
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context in a jail of FreeBSD's that runs, by jexec(8).
 ///
-/// Its argv is `jexec [-U USER] JAIL COMMAND..`. The environment is the program's, as with jexec itself;
+/// Its argv is `jexec [-U USER] ARGS.. JAIL COMMAND..`. The environment is the program's, as with jexec itself;
 /// `.args(["-l"])` clears it.
 #[derive(Clone, Debug)]
 pub struct Jail {
     jail: String,
     user: Option<OsString>,
-    program: Program,
     options: Options,
 }
 
-program_options!(Jail, jexec_path, "jexec", "in front of the jail");
+common_options!(Jail);
+tool_options!(Jail, "jexec", jexec_path);
 
 impl Jail {
     /// A context in the jail of this name or number. The name of the context is `jail.<jail>`.
     pub fn new(jail: impl Into<String>) -> Jail {
-        Jail {
-            jail: jail.into(),
-            user: None,
-            program: Program::new("jexec"),
-            options: Options::default(),
-        }
+        Jail { jail: jail.into(), user: None, options: Options::default() }
     }
 
     /// Whose process it is to be, the name of a user in the jail: `-U`. Default: the program's own user.
@@ -38,7 +33,9 @@ impl Jail {
     }
 
     fn tool(&self) -> Result<Tool, String> {
-        let words = self.program.words().option("-U", self.user.as_ref()).add(&self.program.args);
+        let words = Words::of("jexec", &self.options)
+            .option("-U", self.user.as_ref())
+            .add(&self.options.args);
         Ok(words.operand("a jail", &self.jail)?.tool())
     }
 }

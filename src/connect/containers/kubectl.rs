@@ -1,24 +1,24 @@
 //! A child in a container of a Kubernetes pod.
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context in a container of a pod, by way of the cluster that kubectl is configured for.
 ///
 /// Its argv is `kubectl exec --stdin [--context CONTEXT] [--namespace NAMESPACE] [--container CONTAINER]
-/// POD -- COMMAND..`. Kubernetes has no way to say whose process it is to be: it is the container's user's.
+/// ARGS.. POD -- COMMAND..`. Kubernetes has no way to say whose process it is to be: it is the container's user's.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
     pod: String,
     context: Option<String>,
     namespace: Option<String>,
     container: Option<String>,
-    program: Program,
     options: Options,
 }
 
-program_options!(Kubectl, kubectl_path, "kubectl", "in front of the pod");
+common_options!(Kubectl);
+tool_options!(Kubectl, "kubectl", kubectl_path);
 
 impl Kubectl {
     /// A context in this pod, or in one of `deployment/NAME`, `service/NAME` and so on. The name of the context
@@ -29,7 +29,6 @@ impl Kubectl {
             context: None,
             namespace: None,
             container: None,
-            program: Program::new("kubectl"),
             options: Options::default(),
         }
     }
@@ -54,14 +53,12 @@ impl Kubectl {
     }
 
     fn tool(&self) -> Result<Tool, String> {
-        let words = self
-            .program
-            .words()
+        let words = Words::of("kubectl", &self.options)
             .add(["exec", "--stdin"])
             .option("--context", self.context.as_ref())
             .option("--namespace", self.namespace.as_ref())
             .option("--container", self.container.as_ref())
-            .add(&self.program.args)
+            .add(&self.options.args)
             .operand("a pod", &self.pod)?;
         Ok(words.add(["--"]).tool())
     }

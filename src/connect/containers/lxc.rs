@@ -1,34 +1,28 @@
 //! A child in a container of LXC's.
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context in a container of LXC's that runs, by lxc-attach(1). For LXD's `lxc exec`, see [`Lxd`](crate::Lxd).
 ///
-/// Its argv is `lxc-attach --clear-env [--uid UID] [--gid GID] --name CONTAINER -- COMMAND..`. The environment is
-/// the container's, without the program's: it has a `PATH`, and no `HOME`.
+/// Its argv is `lxc-attach --clear-env [--uid UID] [--gid GID] ARGS.. --name CONTAINER -- COMMAND..`. The
+/// environment is the container's, without the program's: it has a `PATH`, and no `HOME`.
 #[derive(Clone, Debug)]
 pub struct Lxc {
     container: String,
     uid: Option<u32>,
     gid: Option<u32>,
-    program: Program,
     options: Options,
 }
 
-program_options!(Lxc, lxc_attach_path, "lxc-attach", "in front of the container");
+common_options!(Lxc);
+tool_options!(Lxc, "lxc-attach", lxc_attach_path);
 
 impl Lxc {
     /// A context in the container of this name. The name of the context is `lxc.<container>`.
     pub fn new(container: impl Into<String>) -> Lxc {
-        Lxc {
-            container: container.into(),
-            uid: None,
-            gid: None,
-            program: Program::new("lxc-attach"),
-            options: Options::default(),
-        }
+        Lxc { container: container.into(), uid: None, gid: None, options: Options::default() }
     }
 
     /// The number, in the container, of the user whose process it is to be: `--uid`. Default: 0.
@@ -44,13 +38,11 @@ impl Lxc {
     }
 
     fn tool(&self) -> Result<Tool, String> {
-        let words = self
-            .program
-            .words()
+        let words = Words::of("lxc-attach", &self.options)
             .add(["--clear-env"])
             .option("--uid", self.uid.map(|uid| uid.to_string()))
             .option("--gid", self.gid.map(|gid| gid.to_string()))
-            .add(&self.program.args)
+            .add(&self.options.args)
             .add(["--name"])
             .operand("a container", &self.container)?;
         Ok(words.add(["--"]).tool().with_hint(HINT))
@@ -58,8 +50,8 @@ impl Lxc {
 }
 
 /// What it needs, which it does not say when it fails.
-const HINT: &str = "lxc-attach needs a container that runs, and the rights of root or, for an unprivileged \
-                    one, of the user who started it";
+const HINT: &str = "a container that runs, and the rights of root or, for an unprivileged one, of the user \
+                    who started it";
 
 impl Method for Lxc {
     fn plan(&self) -> Plan {

@@ -6,10 +6,10 @@ instance_method! {
     /// A context in an instance of LXD's, a container or a virtual machine that runs. For lxc-attach(1), see
     /// [`Lxc`](crate::Lxc).
     ///
-    /// Its argv is `lxc exec --mode=non-interactive [--user UID] [--group GID] [--cwd DIR] INSTANCE --
+    /// Its argv is `lxc exec --mode=non-interactive [--user UID] [--group GID] [--cwd DIR] ARGS.. INSTANCE --
     /// COMMAND..`.
     Lxd, "lxd", "lxc", lxc_path,
-    "lxc needs an instance that runs, and a user who may speak to LXD: root or the group lxd"
+    "an instance that runs, and a user who may speak to LXD: root or the group lxd"
 }
 
 #[cfg(test)]

@@ -41,29 +41,17 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::Tool;
-use super::options::common_options;
-
-/// The program, and what the user adds to its words.
-#[derive(Clone, Debug)]
-struct Program {
-    path: OsString,
-    args: Vec<OsString>,
-}
-
-impl Program {
-    fn new(name: &str) -> Program {
-        Program { path: name.into(), args: Vec::new() }
-    }
-
-    fn words(&self) -> Words {
-        Words(vec![self.path.clone()])
-    }
-}
+use super::options::Options;
 
 /// Words of a command, one after the other.
 struct Words(Vec<OsString>);
 
 impl Words {
+    /// Begins with the tool, which is usually called this.
+    fn of(usual: &str, options: &Options) -> Words {
+        Words(vec![options.program(usual)])
+    }
+
     fn add<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Words {
         self.0.extend(words.into_iter().map(Into::into));
         self
@@ -94,35 +82,6 @@ impl Words {
         Tool::running(self.0)
     }
 }
-
-/// Gives a method with the fields `options` and `program` the setters that all have, and those of the program:
-/// `$path` sets which it is, `.args(..)` what is added at `$place`.
-macro_rules! program_options {
-    ($method:ty, $path:ident, $program:literal, $place:literal) => {
-        super::common_options!($method);
-
-        impl $method {
-            #[doc = concat!("Further arguments, ", $place, ". They are tried as they are.")]
-            pub fn args<I>(mut self, args: I) -> Self
-            where
-                I: IntoIterator,
-                I::Item: Into<std::ffi::OsString>,
-            {
-                self.program.args.extend(args.into_iter().map(Into::into));
-                self
-            }
-
-            #[doc = concat!(
-                "The program, a path or a name to be found in `PATH`. Default: `", $program, "`."
-            )]
-            pub fn $path(mut self, path: impl Into<std::ffi::OsString>) -> Self {
-                self.program.path = path.into();
-                self
-            }
-        }
-    };
-}
-use program_options;
 
 #[cfg(test)]
 mod tests {

@@ -1,22 +1,21 @@
 //! A child in the namespaces of another process.
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context in the namespaces of a process of this machine, by nsenter(1): in a container of any kind, and by
 /// the side of one that has no Python of its own. Only root may enter most of them.
 ///
-/// Its argv is `nsenter --target PID --all -- COMMAND..`, or, in place of `--all`, an option for each namespace:
-/// `--net`, say. The environment is the program's, `HOME` too, as with nsenter itself. Where the mount namespace
-/// is entered, the working directory is its root.
+/// Its argv is `nsenter --target PID --all [--setuid UID] [--setgid GID] ARGS.. -- COMMAND..`, or, in place of
+/// `--all`, an option for each namespace: `--net`, say. The environment is the program's, `HOME` too, as with
+/// nsenter itself. Where the mount namespace is entered, the working directory is its root.
 #[derive(Clone, Debug)]
 pub struct Nsenter {
     pid: u32,
     only: Vec<Namespace>,
     uid: Option<u32>,
     gid: Option<u32>,
-    program: Program,
     options: Options,
 }
 
@@ -40,19 +39,13 @@ pub enum Namespace {
     Uts,
 }
 
-program_options!(Nsenter, nsenter_path, "nsenter", "behind the namespaces");
+common_options!(Nsenter);
+tool_options!(Nsenter, "nsenter", nsenter_path);
 
 impl Nsenter {
     /// A context in all namespaces of the process with this id. The name of the context is `nsenter.<pid>`.
     pub fn new(pid: u32) -> Nsenter {
-        Nsenter {
-            pid,
-            only: Vec::new(),
-            uid: None,
-            gid: None,
-            program: Program::new("nsenter"),
-            options: Options::default(),
-        }
+        Nsenter { pid, only: Vec::new(), uid: None, gid: None, options: Options::default() }
     }
 
     /// Enters these namespaces, and no other. (nsenter knows the right order.)
@@ -80,11 +73,13 @@ impl Nsenter {
             [] => vec!["--all"],
             _ => self.only.iter().copied().map(Namespace::flag).collect(),
         };
-        let words = self.program.words().add(["--target", &self.pid.to_string()]).add(namespaces);
+        let words = Words::of("nsenter", &self.options)
+            .add(["--target", &self.pid.to_string()])
+            .add(namespaces);
         words
             .option("--setuid", self.uid.map(|uid| uid.to_string()))
             .option("--setgid", self.gid.map(|gid| gid.to_string()))
-            .add(&self.program.args)
+            .add(&self.options.args)
             .add(["--"])
             .tool()
     }

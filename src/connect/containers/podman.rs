@@ -5,8 +5,8 @@ use super::engine::engine_method;
 engine_method! {
     /// A context in a container of Podman's, one that runs or a new one.
     ///
-    /// Its argv is `podman exec --interactive [--user USER] [--workdir DIR] CONTAINER COMMAND..`, or
-    /// `podman run --interactive --rm --entrypoint '' [--user USER] [--workdir DIR] IMAGE COMMAND..`.
+    /// Its argv is `podman exec --interactive [--user USER] [--workdir DIR] ARGS.. CONTAINER COMMAND..`, or
+    /// `podman run --interactive --rm --entrypoint '' [--user USER] [--workdir DIR] ARGS.. IMAGE COMMAND..`.
     /// With `.args(["--rootfs"])` the image is a directory.
     Podman, "podman", podman_path
 }

@@ -2,18 +2,17 @@
 
 use std::ffi::OsString;
 
-use super::super::options::Options;
+use super::super::options::{Options, common_options, tool_options};
 use super::super::{Method, Plan, Tool};
-use super::{Program, program_options};
+use super::Words;
 
 /// A context that systemd runs as a service of its own, with limits and other properties, by systemd-run(1); with
 /// [`machine`](SystemdRun::machine) in a container that machinectl(1) lists. (`machinectl shell` itself always
 /// makes a terminal, which would change the stream.)
 ///
-/// Its argv is `systemd-run --quiet --no-ask-password --collect --wait --pipe [--user] [--machine NAME] [--uid USER]
-/// [--gid GROUP] [--working-directory DIR] [--property NAME=VALUE].. -- COMMAND..`, where `--scope` stands for
-/// `--wait --pipe` if it is to be a scope. systemd before 235 (RHEL 7) has only scopes, and before 236 no
-/// `--collect`.
+/// Its argv is `systemd-run --quiet --collect --wait --pipe [--user] [--machine NAME] [--uid USER] [--gid GROUP]
+/// [--working-directory DIR] [--property NAME=VALUE].. ARGS.. -- COMMAND..`, where `--scope` stands for `--wait
+/// --pipe` if it is to be a scope. That takes systemd 236 or later.
 ///
 /// The environment is the service manager's, not the program's. When the context ends, systemd ends what its
 /// functions have left running, unless there is a property that says otherwise: `KillMode=process`.
@@ -26,11 +25,11 @@ pub struct SystemdRun {
     gid: Option<OsString>,
     current_dir: Option<OsString>,
     properties: Vec<OsString>,
-    program: Program,
     options: Options,
 }
 
-program_options!(SystemdRun, systemd_run_path, "systemd-run", "in front of the command");
+common_options!(SystemdRun);
+tool_options!(SystemdRun, "systemd-run", systemd_run_path);
 
 impl Default for SystemdRun {
     fn default() -> Self {
@@ -50,7 +49,6 @@ impl SystemdRun {
             gid: None,
             current_dir: None,
             properties: Vec::new(),
-            program: Program::new("systemd-run"),
             options: Options::default(),
         }
     }
@@ -102,10 +100,8 @@ impl SystemdRun {
 
     fn tool(&self) -> Tool {
         let kind: &[&str] = if self.scope { &["--scope"] } else { &["--wait", "--pipe"] };
-        let words = self
-            .program
-            .words()
-            .add(["--quiet", "--no-ask-password", "--collect"])
+        let words = Words::of("systemd-run", &self.options)
+            .add(["--quiet", "--collect"])
             .add(kind)
             .add(self.of_user.then_some("--user"))
             .option("--machine", self.machine.as_ref())
@@ -114,7 +110,7 @@ impl SystemdRun {
             .option("--working-directory", self.current_dir.as_ref());
         let property = |words: super::Words, it| words.option("--property", Some(it));
         let words = self.properties.iter().fold(words, property);
-        words.add(&self.program.args).add(["--"]).tool()
+        words.add(&self.options.args).add(["--"]).tool()
     }
 }
 
@@ -136,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_words() {
-        let start = "systemd-run --quiet --no-ask-password --collect";
+        let start = "systemd-run --quiet --collect";
         assert_eq!(SystemdRun::new().plan().full_name(7), "systemd-run.7");
         assert_eq!(words(SystemdRun::new()), format!("{start} --wait --pipe -- python3"));
         let machine = SystemdRun::new().machine("web").user("app").group("www").current_dir("/srv");
