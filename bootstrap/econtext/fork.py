@@ -31,6 +31,7 @@ class Process(parent.Process):
         timeout = plan['timeout_ms'] / 1e3
         if not self.done.wait(core.clock() + timeout) and not requests.pop(id(self), None):
             self.done.wait(core.clock() + timeout)  # it has begun just now
+        self.done = None
         if self.problem:
             raise EnvironmentError(self.problem)
 
@@ -90,6 +91,8 @@ def close(process):
     fds.update((stream.fd_in, stream.fd_out, router.wake_fd, router.woken_by, router.rouse_fd, router.roused_by,
                 router.errors, process.stderr, parent.timers.fd, parent.timers.end))
     fds.update(source.fd for source in router.sources + router.loggers)
+    fds.update(process.done.fds or ())
+    process.done.fds = None  # the thread that waits for it is not here
     process.socket.close()
     for child in list(routes.children.values()):
         if child.fd is not None:
@@ -107,9 +110,9 @@ def close(process):
 def end_waits():
     """Tell what waits for messages to the original that none will come here."""
     router.reason = REASON
-    for function, allowed in list(router.handlers.values()):
+    for handle, (function, allowed) in list(router.handlers.items()):
         owner = getattr(function, '__self__', None)
-        if hasattr(owner, 'lock'):
+        if handle >= 1000 and hasattr(owner, 'lock'):
             owner.lock = _thread.allocate_lock()
             function(router.id, router.id, 0, None)
     channel.Credit.shared.clear()
