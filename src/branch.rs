@@ -110,7 +110,10 @@ impl Branch {
     fn plan(&self, master: &Master, start: &Start, pause: Duration) -> Result<Value, String> {
         let plan = start.plan();
         let launch = start.launch();
-        let argv = plan.argv(start.way(), &launch.argv)?;
+        let (argv, stage) = match plan.is_copy {
+            true => (Vec::new(), &[][..]),
+            false => (plan.argv(start.way(), &launch.argv)?, launch.stage()),
+        };
         let left = start.deadline().map_or(Duration::MAX, |at| {
             at.saturating_duration_since(Instant::now()).saturating_sub(pause)
         });
@@ -132,8 +135,9 @@ impl Branch {
         let fields = [
             ("name", Value::Text(plan.name.clone())),
             ("name_has_pid", Value::Bool(plan.name_has_pid)),
+            ("fork", Value::Bool(plan.is_copy)),
             ("argv", Value::List(words.collect())),
-            ("stage", Value::Bytes(launch.stage().to_vec())),
+            ("stage", Value::Bytes(stage.to_vec())),
             ("env", Value::List(env.collect())),
             ("cwd", dir.map_or(Value::None, Value::Bytes)),
             ("asks", Value::Text(asks.into())),
@@ -239,7 +243,11 @@ impl Branch {
         let mut fields = fields.into_iter();
         match kind {
             "stderr" => {
-                let shown = state.handshake.receive_stderr(&bytes(fields.next()?)?);
+                let printed = bytes(fields.next()?)?;
+                if state.cause.is_some() {
+                    return Some(()); // Its last words, as it was told to stop.
+                }
+                let shown = state.handshake.receive_stderr(&printed);
                 if self.peer.is_up() && !shown.is_empty() {
                     master.printed_by(&self.peer, &shown);
                 }
@@ -307,8 +315,11 @@ impl Branch {
         cause: Option<String>,
         status: Option<ExitStatus>,
     ) {
-        // What it was told to stop for is known better here.
-        let cause = state.cause.take().or(cause);
+        // What it was told to stop for is known better here; how it did adds nothing.
+        let (cause, status) = match state.cause.take() {
+            Some(cause) => (Some(cause), None),
+            None => (cause, status),
+        };
         if stage == 0 {
             let error = self.spawn_error(cause.unwrap_or_default());
             let end = End::Failed(Arc::new(state.start.describe(error)));
@@ -326,12 +337,16 @@ impl Branch {
             Some("stalled") => Some("Python waits for the rest of the core".into()),
             _ => cause,
         };
+        // Nor does the signal by which the context ended it.
+        let status = status.filter(|it| cause.is_none() || !matches!(it, ExitStatus::Signal(_)));
         state.handshake.end_stderr();
         let failed = state.handshake.failure(self.peer.name(), cause, status);
         let again = if has_stalled { Some(Again::Eaten) } else { failed.again };
         let again = again.filter(|_| !self.peer.is_leaving() && !master.is_down());
         let next = again.and_then(|again| Some((again, state.start.pause_before(again)?)));
         if let Some((again, pause)) = next {
+            let note = format!("{}: another attempt in {pause:.1?}", failed.error.reason);
+            master.own(&self.peer, Level::Debug, note);
             state.start.next_attempt(again);
             return self.attempt(master, state, pause);
         }

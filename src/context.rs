@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{Call, Function, Limit, Pending};
+use crate::connect::Plan;
 use crate::end::End;
 use crate::master::Master;
 use crate::peer::Peer;
@@ -176,6 +177,20 @@ impl Context {
     pub fn start(&self, method: impl Method) -> Context {
         let peer = self.master.start_below(&self.peer, method.plan());
         Context::new(self.master.clone(), peer)
+    }
+
+    /// Makes a copy of this context by fork(2), and waits until it is up: a child that has every module which is
+    /// loaded here, for work that is to be kept apart, at the price of a fork.
+    ///
+    /// The copy is made between two calls, so it waits for the one that runs. It has an id, a stream, threads, random
+    /// state and standard descriptors of its own, and its own end; other threads of this context are not in it, and
+    /// what they held locked is its module's to look after, as ever with fork(2). Named `fork.<process id>`. Errs as
+    /// [`connect`](Context::connect) does.
+    pub fn fork(&self) -> Result<Context> {
+        let peer = self.master.start_below(&self.peer, Plan::copy());
+        let context = Context::new(self.master.clone(), peer);
+        context.info()?;
+        Ok(context)
     }
 
     /// Shuts this context down and waits until its process has ended, at most the router's grace period and

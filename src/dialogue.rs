@@ -26,7 +26,7 @@ pub(crate) struct Dialogue {
 
 enum Place {
     Terminal(Terminal),
-    /// Questions are on stderr, which another reads; answers go to the stream.
+    /// Questions are on stderr or the stream, which another reads; answers go to the stream.
     Stdio(Arc<OwnedFd>),
 }
 
@@ -60,7 +60,7 @@ impl Dialogue {
         self.receive(&buffer[..count], now)
     }
 
-    /// Takes what the program printed on stderr; gives what is to be done about it.
+    /// Takes what the program printed beside a terminal; gives what is to be done about it.
     pub(crate) fn printed(&mut self, bytes: &[u8], now: Instant) -> Option<Move> {
         match &self.place {
             Place::Terminal(_) => None,

@@ -219,6 +219,11 @@ impl Link {
             let stage = self.handshake.stage();
             if before < Stage::Core && stage >= Stage::Core {
                 self.python_started();
+            } else if stage < Stage::Core {
+                // busybox asks on stdout.
+                let dialogue = self.dialogue.as_mut();
+                let next = dialogue.and_then(|it| it.printed(&bytes, Instant::now()));
+                next.into_iter().for_each(|next| self.act(events, next));
             }
             if stage >= Stage::Hello && self.phase == Phase::Starting {
                 self.deadline = self.start.deadline(); // The core is there: nothing was eaten.

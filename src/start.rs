@@ -225,7 +225,7 @@ impl Start {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Local, Method};
+    use crate::{Local, Method, Su, Sudo};
 
     fn start(timeout: Duration) -> Start {
         Start::new(Local::new().plan(), "x".into(), timeout)
@@ -257,6 +257,29 @@ mod tests {
         // A server that is busy then does not make the script eat less.
         start.next_attempt(Again::Busy);
         assert!(start.is_padded());
+    }
+
+    #[test]
+    fn each_way_to_run_a_tool_is_tried_once() {
+        let plan = Sudo::new().plan();
+        let mut start = Start::new(plan, "x".into(), Duration::from_secs(1000));
+        assert_eq!((start.way(), start.asks()), (0, Asks::Nowhere));
+        assert_eq!(start.pause_before(Again::NextWay), Some(Duration::ZERO));
+        start.next_attempt(Again::NextWay);
+        assert_eq!((start.way(), start.asks(), start.attempt()), (1, Asks::Terminal, 2));
+        assert_eq!(start.pause_before(Again::NextWay), None);
+        // It is one attempt for a person.
+        let (context, reason, printed) = ("x".into(), "no".into(), String::new());
+        let error = ConnectError { context, stage: Stage::Login, reason, printed, status: None };
+        assert_eq!(start.describe(error).reason, "no");
+    }
+
+    #[test]
+    fn a_tool_that_reads_answers_from_the_stream_gets_nothing_else() {
+        let start = Start::new(Su::new().plan(), "x".into(), Duration::from_secs(1000));
+        assert!(start.waits() && start.padding().is_none() && start.plan().may_need_another());
+        let local = self::start(Duration::from_secs(1000));
+        assert!(!local.waits() && !local.plan().may_need_another());
     }
 
     #[test]

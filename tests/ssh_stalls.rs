@@ -1,14 +1,13 @@
 //! Promise: an ssh, a server or a link that stands still is found within the time that `keepalive` says, and
 //! everything that waited is told.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use econtext::{Error, Router, Select, Ssh};
 
 mod support;
 
-use support::{Process, Sshd, TempDir, descendants, is_root, isolated, script, skip};
+use support::{Network, Process, Sshd, descendants, isolated};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const COUNT: u32 = 2;
@@ -84,64 +83,14 @@ fn a_stopped_server() {
     });
 }
 
-/// Two network namespaces of our own, and a link between them.
-struct Link {
-    names: [String; 2],
-}
-
-impl Link {
-    fn new() -> Link {
-        if !is_root() {
-            skip("a link that goes down", "needs root");
-        }
-        let names = ["a", "b"].map(|end| format!("econtext-{}-{end}", std::process::id()));
-        let link = Link { names };
-        for name in &link.names {
-            ip(&["netns", "add", name]);
-            ip(&["-n", name, "link", "set", "lo", "up"]);
-        }
-        let [a, b] = &link.names;
-        ip(&["-n", a, "link", "add", "link0", "type", "veth", "peer", "name", "link0", "netns", b]);
-        for (name, address) in link.names.iter().zip(["192.0.2.1/30", "192.0.2.2/30"]) {
-            ip(&["-n", name, "address", "add", address, "dev", "link0"]);
-            ip(&["-n", name, "link", "set", "link0", "up"]);
-        }
-        link
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.names.iter().for_each(|name| ip(&["netns", "delete", name]));
-    }
-}
-
-fn ip(arguments: &[&str]) {
-    let mut command = Command::new("ip");
-    command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").args(arguments);
-    let output = command.output().expect("iproute2");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() || std::thread::panicking(), "ip {arguments:?}: {said}");
-}
-
 #[test]
 fn a_link_that_goes_down() {
     isolated(|| {
-        let link = Link::new();
-        let [client, server] = &link.names;
-        let sshd = Sshd::start_under(
-            &["/usr/sbin/ip", "netns", "exec", server],
-            "ListenAddress 192.0.2.2",
-        );
-        let dir = TempDir::new();
-        let ssh = script(&dir, "ssh", &format!("exec /usr/sbin/ip netns exec {client} ssh \"$@\""));
-        let key = std::fs::read_to_string(sshd.known_hosts()).unwrap();
-        let key = key.split_once(' ').unwrap().1;
-        let known = sshd.file("known", format!("[192.0.2.2]:{} {key}", sshd.port()));
-        let method = Ssh::new("192.0.2.2").port(sshd.port()).config_file(sshd.config());
-        let method = method.ssh_path(&ssh).known_hosts(&known);
-        let down = || ip(&["-n", client, "link", "set", "link0", "down"]);
-        let child = everything_is_told(method, down, GONE);
+        let network = Network::new(["client", "server"]);
+        network.link([("client", "192.0.2.1/30"), ("server", "192.0.2.2/30")]);
+        let sshd = network.sshd("server", "192.0.2.2");
+        let method = sshd.ssh_at("192.0.2.2").ssh_path(network.ssh_path("client"));
+        let child = everything_is_told(method, || network.cut("client", "server"), GONE);
         drop(sshd);
         child.wait_end();
     });

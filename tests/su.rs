@@ -1,11 +1,14 @@
 //! Promise: su starts a context with the password of its user, which it asks on the stream itself; what it says
 //! when it refuses is one line.
 
-use econtext::{Context, PromptKind, Router, Stage, Su};
+use std::fs;
+use std::path::PathBuf;
+
+use econtext::{Context, Level, Method, PromptKind, Router, Stage, Su};
 
 mod support;
 
-use support::{AsUser, Prompts, TempDir, User, isolated, refusal, script};
+use support::{AsUser, Log, Prompts, TempDir, User, isolated, refusal, script};
 
 const PASSWORD: &str = "correct horse 7";
 
@@ -107,31 +110,78 @@ fn a_refusal_in_another_language_is_quoted() {
     });
 }
 
-/// Prints its question in pieces, reads one line, and runs the last word.
-const STUB: &str = r#"
-printf '%s\n' "$@" > "$0.argv"
+/// Prints its question in pieces, on this descriptor, reads one line, and runs the last word.
+fn stub(dir: &TempDir, descriptor: u32) -> PathBuf {
+    let body = format!(
+        r#"
+printf '%s\n' "$@" > "$0.argv"; tr '\0' '\n' < /proc/$$/environ > "$0.environ"
 for word; do :; done
-printf 'Pass' >&2; printf 'word: ' >&2
+printf 'Pass' >&{descriptor}; printf 'word: ' >&{descriptor}
 read -r password
-[ "$password" = 'correct horse 7' ] || exit 1
+[ "$password" = 'correct horse 7' ] || {{ echo 'su: incorrect password' >&2; exit 1; }}
 ECONTEXT_MARK=through exec /bin/sh -c "$word"
-"#;
+"#
+    );
+    script(dir, "su", &body)
+}
 
 #[test]
 fn the_argv_is_that_of_the_documentation() {
     isolated(|| {
         let dir = TempDir::new();
-        let su = script(&dir, "su", STUB);
+        let su = stub(&dir, 2);
         let router = Router::new().unwrap();
         let method = Su::new().user("deploy").login(true).shell("/bin/sh").args(["-P"]);
         let context = router.connect(method.su_path(&su).password(PASSWORD)).unwrap();
         let mark: String = context.call("os:getenv", ("ECONTEXT_MARK",)).unwrap();
         assert_eq!(mark, "through");
-        let argv = std::fs::read_to_string(dir.path().join("su.argv")).unwrap();
+        let argv = fs::read_to_string(dir.path().join("su.argv")).unwrap();
         let words: Vec<_> = argv.lines().collect();
         assert_eq!(words[..6], ["-l", "-s", "/bin/sh", "-P", "deploy", "-c"]);
         assert_eq!(words.len(), 7);
         assert!(words[6].starts_with("exec /bin/sh -c 'for p do"), "{argv}");
         router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_su_that_asks_on_stdout_is_answered_too() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let su = stub(&dir, 1);
+        let router = Router::new().unwrap();
+        let method = || Su::new().su_path(&su);
+        let context = router.connect(method().password(PASSWORD)).unwrap();
+        assert_eq!(context.call::<i64>("operator:add", (1, 2)).unwrap(), 3);
+        let (_, line) = refusal(&router, method().password("wrong"));
+        assert!(line.starts_with("the password was refused, or the account: "), "{line}");
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_password_is_on_the_stream_and_nowhere_else() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let su = stub(&dir, 2);
+        let log = Log::default();
+        let router = Router::builder().log_level(Level::Debug).on_log(log.sink()).build().unwrap();
+        let method = || Su::new().su_path(&su).password(PASSWORD);
+        let mut seen = format!("{:?} {:?}", method(), method().plan());
+        let context = router.connect(method()).unwrap();
+        for file in ["cmdline", "environ"] {
+            let path = format!("/proc/{}/{file}", context.info().unwrap().pid);
+            seen += &String::from_utf8_lossy(&fs::read(path).unwrap());
+        }
+        let wrong = PASSWORD.replace('7', "8");
+        let error = router.connect(method().password(&wrong)).unwrap_err();
+        seen += &format!("{error} {error:?}");
+        router.shutdown().unwrap();
+        log.records().iter().for_each(|record| seen += &format!("{record:?}"));
+        for file in ["argv", "environ"] {
+            seen += &fs::read_to_string(dir.path().join(format!("su.{file}"))).unwrap();
+        }
+        assert!(seen.contains("[secret]") && seen.contains("PATH="), "{seen}");
+        assert!(!seen.contains(&PASSWORD[..10]), "{seen}");
     });
 }

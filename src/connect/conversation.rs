@@ -144,8 +144,9 @@ impl Conversation {
 
     /// Whether [`quiet`](Conversation::quiet) is to be called, [`QUIET`] after the last output.
     pub(crate) fn wants_quiet(&self) -> bool {
-        self.listens()
-            && !matches!(self.understand(&self.shown_line()), Question::Echo | Question::Touch)
+        let line = self.shown_line();
+        let is_none = matches!(self.understand(&line), Question::Echo | Question::Touch);
+        self.listens() && !is_none && self.answers.password_question.may_be(&line)
     }
 
     fn understand(&self, line: &str) -> Question {

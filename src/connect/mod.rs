@@ -39,6 +39,7 @@ pub use doas::Doas;
 pub use exec::Exec;
 pub(crate) use handshake::{Again, Handshake};
 pub use local::Local;
+use options::Options;
 pub use prompt::{Prompt, PromptKind};
 pub(crate) use quote::command_line;
 pub use runuser::Runuser;
@@ -87,6 +88,8 @@ pub struct Plan {
     pub(crate) name: String,
     /// The process id is part of the name.
     pub(crate) name_has_pid: bool,
+    /// The child is a copy of its parent: nothing is run.
+    pub(crate) is_copy: bool,
     pub(crate) python: Interpreter,
     /// What runs the command, or why there can be nothing that does.
     pub(crate) tool: Result<Tool, String>,
@@ -171,6 +174,13 @@ pub(crate) struct Terminal {
 impl Plan {
     pub(crate) fn full_name(&self, pid: i32) -> String {
         if self.name_has_pid { format!("{}.{pid}", self.name) } else { self.name.clone() }
+    }
+
+    /// A copy of the context that is to be its parent.
+    pub(crate) fn copy() -> Plan {
+        let plan =
+            Options::default().plan(|| "fork".into(), Err("a copy is its parent's to make".into()));
+        Plan { is_copy: true, name_has_pid: true, ..plan }
     }
 
     pub(crate) fn is_ssh(&self) -> bool {

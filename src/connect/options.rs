@@ -31,6 +31,7 @@ impl Options {
             method: usual.split('.').next().unwrap_or_default().into(),
             name: self.name.clone().unwrap_or(usual),
             name_has_pid: false,
+            is_copy: false,
             python: self.python.clone(),
             tool,
             env: Vec::new(),

@@ -106,6 +106,11 @@ impl PasswordQuestion {
         }
     }
 
+    /// Whether `line` may be a question, if nothing more comes. Where su asks, login scripts print, too.
+    pub(crate) fn may_be(&self, line: &str) -> bool {
+        !matches!(self, Self::Any) || line.trim_end().ends_with([':', '?', '\u{ff1a}', '\u{ff1f}'])
+    }
+
     /// The line for a person.
     pub(crate) fn shown(&self, line: &str) -> String {
         match self {
@@ -324,6 +329,8 @@ mod tests {
             assert_eq!((any.understand(line), any.is_whole(line)), (Question::Password, false));
         }
         assert!(any.is_whole("Password: ") && any.is_whole("doas (me@web1) password: "));
+        assert!(any.may_be("\u{5bc6}\u{7801}\u{ff1a}") && any.may_be("Mot de passe\u{a0}: "));
+        assert!(!any.may_be("Loading... ") && PasswordQuestion::Words.may_be("Loading... "));
         for line in ["Verification code: ", "New password: ", "Enter PIN: ", "OTP: "] {
             assert_eq!(any.understand(line), Question::Other, "{line}");
         }

@@ -48,7 +48,7 @@ const PYTHON: &str =
     "; /bin/sh has to be allowed, which looks for Python, or the interpreter of .python(..)";
 
 /// Of these the first that fits counts. The patterns are those of `failure`.
-const RULES: [(&str, &str, &str); 54] = [
+const RULES: [(&str, &str, &str); 57] = [
     // sudo 1.8 and later.
     ("sudo: a password is required", WANTS_ANSWER, ANSWER),
     ("sudo: a terminal is required to read the password; *", WANTS_ANSWER, ANSWER),
@@ -56,7 +56,7 @@ const RULES: [(&str, &str, &str); 54] = [
     ("sudo: sorry, you must have a tty to run sudo", WANTS_TERMINAL, ""),
     ("sudo: # incorrect password attempt*", REFUSED, ""),
     ("* is not in the sudoers file.*", FORBIDDEN, ""),
-    ("Sorry, user * is not allowed to execute *", COMMAND, PYTHON),
+    ("*Sorry, user * is not allowed to execute *", COMMAND, PYTHON),
     ("Sorry, user * may not run sudo on *", FORBIDDEN, ""),
     ("sudo: unknown user*", NO_USER, ""),
     ("sudo: unknown uid*", NO_USER, ""),
@@ -74,6 +74,9 @@ const RULES: [(&str, &str, &str); 54] = [
     // sudo-rs.
     ("sudo: interactive authentication is required", WANTS_ANSWER, ANSWER),
     ("sudo: A terminal is required to authenticate", WANTS_ANSWER, ANSWER),
+    ("sudo: Authentication required but not attempted", WANTS_ANSWER, ANSWER),
+    ("*Sorry, user * may not run *", COMMAND, PYTHON),
+    ("sudo: Account validation failure*", UNUSABLE, ""),
     ("sudo: Maximum # incorrect authentication attempts", REFUSED, ""),
     ("sudo: Authentication failed, try again.", REFUSED, ""),
     ("sudo: I'm sorry *. I'm afraid I can't do that", FORBIDDEN, ""),

@@ -53,7 +53,8 @@ pub(crate) enum Asks {
     Nowhere,
     /// On its controlling terminal, beside the stream.
     Terminal,
-    /// On stderr, and it reads the answers from the stream: nothing else is sent before Python runs.
+    /// On stderr (busybox: on stdout), and it reads the answers from the stream: nothing else is sent before
+    /// Python runs.
     Stdio,
 }
 

@@ -9,6 +9,8 @@
 //! - [`master`] makes a program of a test's own, and [`Process`] is a handle of any process;
 //! - [`Sshd`] is an ssh server, [`User`] a user of this machine, [`Proxy`] a network between client and
 //!   server, [`fake_ssh`] a stand-in for the client, [`Prompts`] who answers its questions;
+//! - [`Machine`] is an [`Sshd`] whose users may use sudo, for contexts that start others;
+//! - [`Network`] is some hosts and the links between them;
 //! - [`SmallSystem`] is a directory that can be somebody's root;
 //! - [`AsUser`] is sudo, su or doas as an ordinary user runs it, [`refusal`] what a start says that fails;
 //! - [`leave_out`] says aloud what cannot be tested here, [`skip`] ends a test that cannot go on;
@@ -23,7 +25,9 @@ mod isolated;
 mod leaks;
 mod left_out;
 mod log;
+mod machines;
 mod masters;
+mod networks;
 mod privileges;
 mod processes;
 mod programs;
@@ -43,7 +47,9 @@ pub use isolated::{is_isolated, isolated, isolated_report, skip};
 pub use leaks::Leaks;
 pub use left_out::leave_out;
 pub use log::Log;
+pub use machines::Machine;
 pub use masters::{Master, Running, master};
+pub use networks::Network;
 pub use privileges::{AsUser, refusal};
 pub use processes::{
     Process, close_descriptors, descendants, end_all, end_tree, ignore_sigchld,

@@ -29,7 +29,14 @@ impl Prompts {
 
     /// What was asked so far, in order: kind, text, attempt.
     pub fn asked(&self) -> Vec<(PromptKind, String, u32)> {
-        let parts = |prompt: &Prompt| (prompt.kind, prompt.text.clone(), prompt.attempt);
-        self.shared.lock().unwrap().1.iter().map(parts).collect()
+        self.prompts()
+            .into_iter()
+            .map(|prompt| (prompt.kind, prompt.text, prompt.attempt))
+            .collect()
+    }
+
+    /// The same, with all that there is to know of each.
+    pub fn prompts(&self) -> Vec<Prompt> {
+        self.shared.lock().unwrap().1.clone()
     }
 }

@@ -375,3 +375,62 @@ fn a_password_waits_until_it_is_known_whom_it_is_for() {
     assert_eq!(written(passphrase), "correct horse\n");
     assert!(conversation.target_found(behind).is_none());
 }
+
+fn tool(question: PasswordQuestion, password: Option<&str>) -> Answers {
+    Answers::for_tool(password.map(secret), question)
+}
+
+#[test]
+fn sudos_question_is_answered_once_and_its_stars_never() {
+    let token = || PasswordQuestion::Token("0f1e".into());
+    for (before, after) in [("", ": "), ("[sudo: ", ": ] Mot de passe\u{a0}: ")] {
+        let question = format!("{before}0f1e{after}");
+        let mut conversation = new(tool(token(), Some("hunter2")));
+        let moves = question.bytes().filter_map(|byte| conversation.receive(&[byte]));
+        assert_eq!(moves.map(|it| written(Some(it))).collect::<Vec<_>>(), ["hunter2\n"]);
+        assert!(conversation.receive(b"*******\x08 \x08\x08 \x08").is_none());
+        assert!(!conversation.wants_quiet());
+        let again = format!("\r\nSorry, try again.\r\n{question}");
+        let (stage, reason) = failed(conversation.receive(again.as_bytes()));
+        assert_eq!((stage, &*reason), (Stage::Login, "the password was refused"));
+    }
+}
+
+#[test]
+fn nobody_sees_the_word_that_sudos_question_is_known_by() {
+    let mut answers = tool(PasswordQuestion::Token("0f1e".into()), None);
+    let mut unanswered = new(answers.clone());
+    let (_, reason) = failed(unanswered.receive(b"0f1e: "));
+    let needed =
+        "\"sudo password:\" needs an answer: set .password(..) or Router::builder().on_prompt(..)";
+    assert_eq!(reason, needed);
+    answers.ask = true;
+    let mut conversation = new(answers);
+    for attempt in 1..=2 {
+        let asked = asked(conversation.receive(b"[sudo: 0f1e: ] Password: "));
+        assert_eq!(
+            asked,
+            (PromptKind::Password, "[sudo: sudo password: ] Password:".into(), attempt)
+        );
+        conversation.answered(Some(secret("it")));
+    }
+    // What a module of PAM's asks beside it.
+    let code = conversation.receive(b"\r\nVerification code: ");
+    assert!(code.is_none());
+    let code = asked(conversation.quiet());
+    assert_eq!(code, (PromptKind::Other, "Verification code:".into(), 1));
+}
+
+#[test]
+fn a_tool_that_asks_for_little_else_gets_the_password_in_any_language() {
+    let mut conversation = new(tool(PasswordQuestion::Any, Some("hunter2")));
+    assert!(conversation.receive("Loading... ".as_bytes()).is_none());
+    assert!(!conversation.wants_quiet());
+    assert!(conversation.receive("\nPasswort: ".as_bytes()).is_none());
+    assert_eq!(written(conversation.quiet()), "hunter2\n");
+    assert!(conversation.receive(b"\nsu: ").is_none());
+    assert!(conversation.receive(b"Fehler bei Authentifizierung\n").is_none());
+    assert!(!conversation.wants_quiet());
+    let (_, reason) = failed(conversation.receive(b"Password: "));
+    assert_eq!(reason, "the password was refused");
+}
