@@ -39,30 +39,6 @@ fn behind_a_jump_host_a_password_is_for_the_target_alone() {
 }
 
 #[test]
-fn a_token_is_the_question_and_stars_behind_it_are_not() {
-    isolated(|| {
-        for_each_python(|python| {
-            let said: Vec<Vec<Option<String>>> =
-                start(python).context.call("transcripts:tokens", ()).unwrap();
-            let said: Vec<Vec<&str>> = said
-                .iter()
-                .map(|it| it.iter().map(|it| it.as_deref().unwrap_or("")).collect())
-                .collect();
-            let typed = "hunter2\n";
-            assert_eq!(said[0], [typed]);
-            assert_eq!(said[1], ["", "", typed]);
-            assert_eq!(said[2], [typed]);
-            assert_eq!(said[3], ["", "", "", typed]);
-            assert_eq!(said[4], ["", typed]);
-            assert_eq!(said[5], [typed, "", "", "", "the password was refused"]);
-            assert_eq!(said[6], ["", ""]);
-            assert_eq!(said[7], [typed]);
-            assert_eq!(said[8], ["", "\"PIN:\" needs an answer, which was not given"]);
-        });
-    });
-}
-
-#[test]
 fn an_answer_that_cannot_be_typed_is_refused_before_anything_starts() {
     isolated(|| {
         for_each_python(|python| {

@@ -24,10 +24,11 @@ def cases(text):
 
 
 def cuts(pieces):
-    """The pieces as they are, byte by byte, and each cut in two at every place."""
+    """The pieces as they are, byte by byte, and each cut in two at every place, of long ones at some."""
     yield pieces
     yield [piece[at:at + 1] for piece in pieces for at in range(len(piece))]
-    for at in range(1, max([1] + [len(piece) for piece in pieces])):
+    longest = max([1] + [len(piece) for piece in pieces])
+    for at in range(1, longest, 1 + longest // 200):
         yield [part for piece in pieces for part in (piece[:at], piece[at:]) if part]
 
 
@@ -61,9 +62,10 @@ def play_stream(name, fields):
 
 def play_terminal(name, fields):
     answers = dict(field for field in fields if field[0] in ('password', 'passphrase'))
-    steps = [field for field in fields if field[0] not in answers]
+    steps = [field for field in fields if field[0] not in ('password', 'passphrase', 'token')]
+    token = [core.text(value) for key, value in fields if key == 'token']
     for way in cuts([value for key, value in steps if key == 'out']):
-        conversation, parts, left = handshake.Conversation(answers), list(way), b''
+        conversation, parts, left = handshake.Conversation(answers, token=token and token[0]), list(way), b''
         for at, (key, value) in enumerate(steps):
             if key == 'quiet':
                 move = conversation.quiet()
@@ -103,19 +105,6 @@ def names():
                   u"(me@gate) \rdeploy@web1's password: ", u"me@gate says\r\ndeploy@web1's password: "):
         asked[shown] = handshake.Conversation({'password': b'hunter2'}, hosts).receive(shown.encode())[0]
     return sorted(shown for shown in asked if asked[shown] == 'type')
-
-
-def tokens():
-    """What is said to each part of what sudo prints, where the prompt is a token."""
-    said = []
-    for parts in ([b'XYZ: '], [b'\rXY', b'Z:', b' '], [b'We trust you.\r\n\r\nXYZ: '],
-                  [b'[sudo: XYZ', b': ', b'] Passwort', b': '], [b'XYZ:', None],
-                  [b'XYZ: ', b'*****', None, b'\r\n', b'Sorry, try again.\r\nXYZ: '], [b'XYZ: ***', None],
-                  [b'Password: '], [b'PIN: ', None]):
-        conversation = handshake.Conversation({'password': b'hunter2'}, token=u'XYZ')
-        moves = [conversation.quiet() if part is None else conversation.receive(part) for part in parts]
-        said.append([core.text(move[1]) if move else None for move in moves])
-    return said
 
 
 def unfit():

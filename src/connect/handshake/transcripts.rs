@@ -1,6 +1,7 @@
 //! The transcripts of `tests/vectors/handshakes.txt`, played to the handshake and the conversation of this side; what
 //! is in them is said there. `tests/handshakes.rs` plays them to those of a context.
 
+use super::super::prompt::PasswordQuestion;
 use super::super::{Answers, Conversation, Move, Target};
 use super::*;
 use crate::secret::Secret;
@@ -63,12 +64,12 @@ fn unescaped(value: &str) -> Vec<u8> {
     bytes
 }
 
-/// The pieces as they are; byte by byte; and each cut in two at every place.
+/// The pieces as they are; byte by byte; and each cut in two at every place, of long ones at some.
 fn cuts<'a>(pieces: &[&'a [u8]]) -> Vec<Vec<&'a [u8]>> {
     let longest = pieces.iter().map(|piece| piece.len()).max().unwrap_or(0);
     let mut ways = vec![pieces.to_vec()];
     ways.push(pieces.iter().flat_map(|piece| piece.chunks(1)).collect());
-    for at in 1..longest {
+    for at in (1..longest).step_by(1 + longest / 200) {
         let halves = pieces.iter().flat_map(|piece| {
             let (left, right) = piece.split_at(at.min(piece.len()));
             [left, right]
@@ -125,15 +126,22 @@ fn terminals_are_answered_as_the_transcripts_say() {
             let mut fields = fields.iter().filter(|(other, _)| *other == key);
             fields.next().map(|(_, field)| Secret::from(field.text().to_owned()))
         };
-        let is_step = |key: &str| !["password", "passphrase"].contains(&key);
+        let is_step = |key: &str| !["password", "passphrase", "token"].contains(&key);
         let steps: Vec<_> = fields.iter().filter(|(key, _)| is_step(key)).collect();
         let out: Vec<_> = steps.iter().filter(|it| it.0 == "out").map(|it| it.1.bytes()).collect();
+        let token = fields.iter().find(|(key, _)| *key == "token").map(|(_, field)| field);
         for parts in cuts(&out) {
-            let answers = Answers {
-                password: given("password"),
-                passphrase: given("passphrase"),
-                target: Target::from_configuration("user deploy\nhostname web1\n"),
-                ..Answers::default()
+            let answers = match token {
+                Some(token) => {
+                    let question = PasswordQuestion::Token(token.text().into());
+                    Answers::for_tool(given("password"), question)
+                }
+                None => Answers {
+                    password: given("password"),
+                    passphrase: given("passphrase"),
+                    target: Target::from_configuration("user deploy\nhostname web1\n"),
+                    ..Answers::default()
+                },
             };
             let mut conversation = Conversation::new("ssh.web1", answers);
             let mut parts = parts.into_iter();
