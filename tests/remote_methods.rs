@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use econtext::{Context, Error, Exec, Function, Level, Local, Method, Router, Ssh, Value};
+use econtext::{Context, Error, Exec, Function, Level, Local, Method, Router, Ssh, Sudo, Value};
 
 mod support;
 
@@ -131,6 +131,7 @@ fn the_command_and_the_first_stage_are_those_that_the_program_composes() {
                  printf '%s\\0' \"$@\" >{path}/argv\nhead -c 4000 >{path}/stdin\nexit 1\n"
             ),
         );
+        fs::copy(&tool, dir.path().join("sudo")).unwrap();
         let tool = tool.to_str().unwrap();
         let router = Router::new().unwrap();
         let master = |method: &dyn Plans| {
@@ -180,6 +181,18 @@ fn the_command_and_the_first_stage_are_those_that_the_program_composes() {
                 .args(["-v"])
                 .python("~me/my py/python");
             assert_eq!(below(options), master(&same));
+
+            let sudo = || fails("sudo").kwarg("user", "deploy").kwarg("args", ["-H"]);
+            let same = || Sudo::new().user("deploy").args(["-H"]).sudo_path(tool);
+            assert_eq!(below(sudo()), master(&same()));
+            let untold = |(mut args, stage): (Vec<String>, String)| {
+                let token = args.iter().position(|it| it == "-p").unwrap() + 1;
+                assert!(args[token].len() == 18 && args[token].ends_with(": "), "{args:?}");
+                args[token].clear();
+                (args, stage)
+            };
+            let sudo = below(sudo().kwarg("password", "hunter2"));
+            assert_eq!(untold(sudo), untold(master(&same().password("hunter2"))));
         });
     });
 }

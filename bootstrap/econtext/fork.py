@@ -36,18 +36,20 @@ class Process(parent.Process):
             raise EnvironmentError(self.problem)
 
     def copy(self):
+        fds = ()
         try:
             self.socket, theirs = _socket.socketpair()
-            self.stderr, stderr = core.pipe()
+            self.stderr, end = fds = core.pipe()
             core.flush()  # or it would be said twice
             self.pid = parent.fork()
             if not self.pid:
-                become(self, theirs, stderr)
+                become(self, theirs, end)
             theirs.close()
-            os.close(stderr)
             self.fd, self.problem = os.dup(self.socket.fileno()), None
         except EnvironmentError:
             self.problem = text(sys.exc_info()[1])
+        for fd in fds[not self.problem:]:
+            os.close(fd)
         self.done.release()
 
 

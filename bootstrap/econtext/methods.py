@@ -1,4 +1,4 @@
-"""econtext.methods: how code in a context starts others from there. Reached as econtext.parent.local(..), ssh(..) and so on.
+"""econtext.methods: how code in a context starts others from there, by econtext.parent.local(..), ssh(..) and so on.
 
 Each composes plans, the words of which are those of the methods in src/connect, for econtext.parent to run, and gives
 the core.Context once it is up. Words and paths are text or bytes. `python` is an interpreter, or a list of those to be
@@ -53,8 +53,8 @@ def quoted(word):
     if rest and PLAIN.issuperset(bytearray(rest)):
         return word
     if BAD.intersection(bytearray(rest)) or rest.endswith(b'\\') or b'\\\\' in rest:
-        raise ValueError("'%s' cannot be quoted for every login shell: it has one of ' ! ` in it, a control character, or "
-                         'two backslashes' % handshake.printable(word))
+        raise ValueError("'%s' cannot be quoted for every login shell: it has one of ' ! ` in it, a control "
+                         'character, or two backslashes' % handshake.printable(word))
     return home + b"'" + rest + b"'"
 
 
