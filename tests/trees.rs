@@ -87,3 +87,31 @@ fn the_tree_shows_who_is_there_and_what_has_passed() {
         assert!(tree.children.len() == 1 && tree.children[0].children.is_empty(), "{tree}");
     });
 }
+
+#[test]
+fn a_copy_has_the_modules_of_its_parent_and_an_end_of_its_own() {
+    isolated(|| {
+        let router = Router::new().unwrap();
+        router.modules().source("slow", "import os\nLOADED_BY = os.getpid()\n\ndef loaded_by():\n    return LOADED_BY\n");
+        for python in interpreters() {
+            let parent = router.connect(Local::new().python(&python.path)).unwrap();
+            let pid: u32 = parent.call("slow:loaded_by", ()).unwrap();
+            let copies = [(); 2].map(|()| parent.fork().unwrap());
+            for copy in &copies {
+                let found: (u32, u32, u32) = (
+                    copy.call("slow:loaded_by", ()).unwrap(),
+                    copy.call("os:getppid", ()).unwrap(),
+                    copy.call("os:getpid", ()).unwrap(),
+                );
+                assert_eq!(found, (pid, pid, copy.info().unwrap().pid));
+                assert_eq!(copy.name(), format!("fork.{}", found.2));
+            }
+            copies[0].shutdown().unwrap();
+            let again: u32 = copies[1].fork().unwrap().call("slow:loaded_by", ()).unwrap();
+            assert_eq!((again, parent.call("os:getpid", ()).unwrap()), (pid, pid));
+            parent.shutdown().unwrap();
+            assert!(!copies[1].is_connected());
+        }
+        router.shutdown().unwrap();
+    });
+}

@@ -185,7 +185,9 @@ def load(name):
         if not found:
             raise ImportError('%s: no parent has it, or the stream has ended' % name)
         exec(compile(zlib.decompress(found[2]), found[1], 'exec', 0, 1), module.__dict__)
-        setattr(sys.modules['econtext'], name[9:], sys.modules.setdefault(name, module))
+        won = sys.modules.setdefault(name, module)
+        won.other = module  # 2.7 empties a module that goes, and somebody may have its functions
+        setattr(sys.modules['econtext'], name[9:], won)
     return sys.modules[name]
 
 
@@ -470,6 +472,7 @@ class Router(object):
         self.stream = Stream(self.id, key, limit, protect, self.wake)
         self.stream.open(fd_in, fd_out)
         self.post = self.stream.send  # econtext.routes has a better one
+        self.loading = _thread.allocate_lock()
         self.routes = None  # an econtext.routes.Routes, once there are contexts below
         self.early = None  # messages that come for those until it is here
         self.calls, self.deferred, self.lead = deque(), deque(), _thread.allocate_lock()
@@ -677,10 +680,8 @@ class Router(object):
             self.log('econtext', WARNING, text(reason))
 
     def on_add_route(self, src, auth, reply_to, data):
-        """A context below is about to be started, the first."""
-        if self.early is None:
-            self.early = []
-            _thread.start_new_thread(load, ('econtext.routes',))
+        """A context below is about to be started, the first: by a call that loads econtext.routes."""
+        self.early = self.early or []
         self.early.append((self.id, src, auth, ADD_ROUTE, reply_to, data))
 
     def on_del_route(self, src, auth, reply_to, data):
@@ -1015,7 +1016,11 @@ def run_call(src, reply_to, data):
         module, class_, function, args, kwargs = decode(data)
         del data
         name = '.'.join(filter(None, (module, class_, function)))
-        found = find_function(str(module), class_, function)
+        if is_main:
+            found = find_function(str(module), class_, function)
+        else:
+            with router.loading:  # or each of many would compile what the first of them needs
+                found = find_function(str(module), class_, function)
         if not PROTOCOL or kwargs:
             kwargs = dict((key if type(key) is str else str(key), kwargs[key]) for key in kwargs)
         for keyword in getattr(found, 'econtext_takes', ()):
