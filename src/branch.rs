@@ -253,9 +253,11 @@ impl Branch {
                 }
             }
             "asked" => {
-                let said = bytes(fields.next()?)?;
+                let (said, is_quiet) = (bytes(fields.next()?)?, fields.next()?);
                 let next = state.conversation.as_mut().and_then(|conversation| {
-                    conversation.receive(&said).or_else(|| conversation.quiet())
+                    let quiet = is_quiet == Value::Bool(true);
+                    let next = conversation.receive(&said);
+                    next.or_else(|| if quiet { conversation.quiet() } else { None })
                 });
                 self.act(master, state, next);
             }
@@ -359,14 +361,13 @@ impl Branch {
 
     fn act(&self, master: &Arc<Master>, state: &mut State, next: Option<Move>) {
         let control = state.control;
+        if let Some(next) = &next {
+            state.handshake.asked(state.start.asks(), next);
+        }
         match next {
             None => self.tell(master, control, "answer", Value::None),
-            Some(Move::Write(line)) => {
-                state.handshake.asked();
-                self.answer(control, &line);
-            }
+            Some(Move::Write(line)) => self.answer(control, &line),
             Some(Move::Ask(prompt)) => {
-                state.handshake.asked();
                 state.start.asked();
                 state.asked_at = Some(Instant::now());
                 state.prompt = Some(prompt);
@@ -376,8 +377,7 @@ impl Branch {
                 let words = words.iter().map(|word| Value::Bytes(word.as_bytes().to_vec()));
                 self.tell(master, control, "find", Value::List(words.collect()));
             }
-            Some(Move::Fail(stage, reason)) => {
-                state.handshake.reached(stage);
+            Some(Move::Fail(_, reason)) => {
                 state.cause = Some(reason);
                 self.tell(master, control, "stop", Value::None);
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::backlog::Pace;
 use crate::broker::Events;
-use crate::connect::{Again, Asks, Carrier, Handshake, Move, Target, Terminal};
+use crate::connect::{Again, Carrier, Handshake, Move, Target, Terminal};
 use crate::dialogue::Dialogue;
 use crate::end::End;
 use crate::keepalive::Keepalive;
@@ -152,18 +152,13 @@ impl Link {
     }
 
     fn act(&mut self, events: &dyn Events, next: Move) {
-        self.handshake.asked();
+        self.handshake.asked(self.start.asks(), &next);
         match next {
             Move::FindTarget => {
                 let plan = self.start.plan().without_answers();
                 events.wants_target(&self.peer, self.start.attempt(), plan);
             }
-            Move::Write(line) => {
-                if self.start.asks() == Asks::Stdio {
-                    self.handshake.answered_on_stderr();
-                }
-                self.dialogue.iter().for_each(|dialogue| dialogue.write(&line));
-            }
+            Move::Write(line) => self.dialogue.iter().for_each(|dialogue| dialogue.write(&line)),
             Move::Ask(prompt) => {
                 self.start.asked();
                 if self.phase == Phase::Starting {
@@ -173,8 +168,7 @@ impl Link {
             }
             // It is in: whatever that was, nobody needs an answer.
             Move::Fail(..) if self.handshake.is_past_questions() => {}
-            Move::Fail(stage, reason) => {
-                self.handshake.reached(stage);
+            Move::Fail(_, reason) => {
                 self.cause.get_or_insert(reason);
                 self.close_stream();
                 if !matches!(self.phase, Phase::Terminated | Phase::Killed) {

@@ -1,11 +1,11 @@
 //! Promise: doas starts a context with or without a password, on a terminal only where it has to be; what it says
 //! when it refuses is one line.
 
-use econtext::{Context, Doas, PromptKind, Router, Stage};
+use econtext::{Context, Doas, Local, PromptKind, Router, Stage};
 
 mod support;
 
-use support::{AsUser, Prompts, TempDir, User, isolated, refusal, script};
+use support::{AsUser, Prompts, TempDir, User, isolated, refusal, refusal_by, script};
 
 const PASSWORD: &str = "correct horse 7";
 
@@ -86,6 +86,29 @@ fn a_refusal_is_one_line_that_says_why() {
             line(start().user("nobody-here").password(PASSWORD)),
             "no such user: \"doas: unknown user\" (exit status 1)"
         );
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn through_another_context_it_is_the_same() {
+    isolated(|| {
+        let user = user();
+        let doas = AsUser::doas(&user, &format!("permit {} as root", user.name()));
+        let router = Router::new().unwrap();
+        let parent = router.connect(Local::new()).unwrap();
+        let start = || Doas::new().doas_path(doas.path());
+        let context = parent.connect(start().password(PASSWORD)).unwrap();
+        let text: String = context.call("operator:mul", ("x", 3_000_000)).unwrap();
+        assert_eq!((text.len(), euid(&context)), (3_000_000, 0));
+        let (stage, line) = refusal_by(parent.connect(start()));
+        assert_eq!(stage, Stage::Login);
+        assert!(
+            line.starts_with("it wants a password: \"doas: Authentication required\"; "),
+            "{line}"
+        );
+        let (_, line) = refusal_by(parent.connect(start().password("wrong")));
+        assert!(line.starts_with("the password was refused, or the account: "), "{line}");
         router.shutdown().unwrap();
     });
 }

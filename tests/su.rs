@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use econtext::{Context, Level, Method, PromptKind, Router, Stage, Su};
+use econtext::{Context, Level, Local, Method, PromptKind, Router, Stage, Su};
 
 mod support;
 
-use support::{AsUser, Log, Prompts, TempDir, User, isolated, refusal, script};
+use support::{AsUser, Log, Prompts, TempDir, User, isolated, refusal, refusal_by, script};
 
 const PASSWORD: &str = "correct horse 7";
 
@@ -155,6 +155,42 @@ fn a_su_that_asks_on_stdout_is_answered_too() {
         assert_eq!(context.call::<i64>("operator:add", (1, 2)).unwrap(), 3);
         let (_, line) = refusal(&router, method().password("wrong"));
         assert!(line.starts_with("the password was refused, or the account: "), "{line}");
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn through_another_context_it_is_the_same() {
+    isolated(|| {
+        let (from, to) = users("/bin/bash");
+        let (su, german) = (AsUser::su(&from), AsUser::su(&from).speaking("de"));
+        let router = Router::new().unwrap();
+        let parent = router.connect(Local::new()).unwrap();
+        let start = |su: &AsUser| Su::new().user(to.name()).su_path(su.path());
+        for su in [&su, &german] {
+            let context = parent.connect(start(su).login(true).password(PASSWORD)).unwrap();
+            let text: String = context.call("operator:mul", ("x", 300_000)).unwrap();
+            assert_eq!((text.len(), euid(&context)), (300_000, to.uid()));
+        }
+        let said = |method: Su| refusal_by(parent.connect(method));
+        let refused = "the password was refused, or the account: \"su: Authentication failure\" (exit status 1)";
+        assert_eq!(said(start(&su).password("wrong")), (Stage::Login, refused.into()));
+        let (stage, line) = said(start(&german).password("wrong"));
+        assert!(
+            stage == Stage::Login
+                && line.ends_with("; it printed: su: Fehler bei Authentifizierung"),
+            "{line}"
+        );
+        let (stage, line) = said(start(&su));
+        let needed =
+            "\"Password:\" needs an answer: set .password(..) or Router::builder().on_prompt(..)";
+        assert_eq!((stage, &*line), (Stage::Login, needed));
+
+        let dir = TempDir::new();
+        let busybox = stub(&dir, 1);
+        let method = || Su::new().su_path(&busybox);
+        let context = parent.connect(method().password(PASSWORD)).unwrap();
+        assert_eq!(context.call::<i64>("operator:add", (1, 2)).unwrap(), 3);
         router.shutdown().unwrap();
     });
 }

@@ -1,11 +1,11 @@
 //! Promise: sudo starts a context with or without a password, on a terminal only where it has to be; what it says
 //! when it refuses is one line.
 
-use econtext::{Context, PromptKind, Router, Stage, Sudo};
+use econtext::{Context, Local, PromptKind, Router, Stage, Sudo};
 
 mod support;
 
-use support::{AsUser, Process, Prompts, TempDir, User, isolated, refusal, script};
+use support::{AsUser, Process, Prompts, TempDir, User, isolated, refusal, refusal_by, script};
 
 const PASSWORD: &str = "correct horse 7";
 
@@ -197,6 +197,48 @@ fn nothing_is_left_of_sudo_when_the_context_is_gone() {
         let child = Process::open(context.info().unwrap().pid as i32);
         router.shutdown().unwrap();
         assert!(!child.is_running());
+    });
+}
+
+#[test]
+fn through_another_context_it_is_the_same() {
+    isolated(|| {
+        let user = user();
+        let prompts = Prompts::answering(["wrong", PASSWORD]);
+        let router = Router::builder().on_prompt(prompts.handler()).build().unwrap();
+        let parent = router.connect(Local::new()).unwrap();
+        for defaults in ["!use_pty", "pwfeedback", "requiretty"] {
+            let sudo = all(&user, defaults);
+            let method = Sudo::new().sudo_path(sudo.path()).password(PASSWORD);
+            let context = parent.connect(method).unwrap();
+            let text: String = context.call("operator:mul", ("x", 3_000_000)).unwrap();
+            assert_eq!((text.len(), euid(&context), prompts.asked()), (3_000_000, 0, vec![]));
+        }
+        let sudo = all(&user, "!use_pty");
+        let start = || Sudo::new().sudo_path(sudo.path());
+        assert_eq!(euid(&parent.connect(start()).unwrap()), 0);
+        assert_eq!(prompts.asked().len(), 2);
+        let (stage, line) = refusal_by(parent.connect(start().password("wrong")));
+        assert_eq!(stage, Stage::Login);
+        assert!(line.starts_with("the password was refused"), "{line}");
+        let nobody = refusal_by(parent.connect(start().user("nobody-here").password(PASSWORD)));
+        let line = "no such user: \"sudo: unknown user nobody-here\" (exit status 1)";
+        assert_eq!(nobody, (Stage::Login, line.into()));
+        router.shutdown().unwrap();
+
+        let router = Router::new().unwrap();
+        let parent = router.connect(Local::new()).unwrap();
+        let (stage, line) = refusal_by(parent.connect(start()));
+        assert_eq!(stage, Stage::Login);
+        assert!(
+            line.starts_with("it wants a password: \"sudo: a password is required\"; "),
+            "{line}"
+        );
+        let lines = format!("Defaults requiretty\n{} ALL=(ALL) NOPASSWD: ALL", user.name());
+        let sudo = AsUser::sudo(&user, &lines);
+        let context = parent.connect(Sudo::new().sudo_path(sudo.path())).unwrap();
+        assert_eq!(euid(&context), 0);
+        router.shutdown().unwrap();
     });
 }
 

@@ -2,8 +2,9 @@
 
 A plan says what to run: it comes from the master, which made it by a method in src/connect, explains what fails and
 answers what is asked; or from code here, by one of `local`, `ssh`, `sudo` and `argv`. What happens is told to a
-`report`: ('stderr', bytes), ('asked', bytes of the terminal), ('found', output), ('up', pid, first message),
-('failed', stage, noise, why or None, exit status or None) and ('lost', why or None, exit status or None).
+`report`: ('stderr', bytes), ('asked', bytes of the terminal, whether nothing followed for a while), ('found', output),
+('up', pid, first message), ('failed', stage, noise, why or None, exit status or None) and ('lost', why or None, exit
+status or None).
 Processes are started on a thread of the call's; all else runs on the thread that leads.
 Not here: who may send what to whom (econtext.routes).
 """
@@ -259,7 +260,8 @@ class Terminal(object):
     """Where the process asks, and what it says there until that looks like a question."""
 
     def __init__(self, start, process):
-        self.start, self.process, self.text, self.timer, self.waits = start, process, b'', None, False
+        self.start, self.process, self.text, self.timer = start, process, b'', None
+        self.waits = self.quiet = False
         if process.tty is not None:
             router.watch(process.tty, self.read)
 
@@ -277,15 +279,18 @@ class Terminal(object):
         if self.start.is_asked():
             line = self.text[self.text.rfind(b'\n') + 1:]
             if line.endswith((b': ', b'? ')):
-                self.ask()
+                self.ask(False)
             elif line.strip():
-                self.timer = timers.after(handshake.QUIET_MS / 1e3, self.ask)
+                self.ask_if_quiet()
 
-    def ask(self):
-        if self.text and not self.waits and self.start.is_asked():
-            said, self.text, self.waits = self.text, b'', True
+    def ask_if_quiet(self):
+        self.timer = timers.after(handshake.QUIET_MS / 1e3, lambda: self.ask(True))
+
+    def ask(self, quiet):
+        if not self.waits and self.start.is_asked():
+            said, self.text, self.waits, self.quiet = self.text, b'', True, quiet
             self.start.stop_clock()
-            self.start.report('asked', said)
+            self.start.report('asked', said, quiet)
 
     def answered(self, line):
         """The question has its answer; or it was none, and this is None."""
@@ -295,6 +300,8 @@ class Terminal(object):
             if line is not None:
                 self.start.type(line)
             self.take(b'')
+            if line is None and not (self.quiet or self.text):
+                self.ask_if_quiet()  # what is not known to its end may be a question all the same
 
     def close(self):
         timers.cancel(self.timer)
@@ -376,9 +383,13 @@ class Start(object):
         return self.stage == PYTHON and not self.is_last
 
     def said(self, data):
+        self.report('stderr', data)
+        self.printed(data)
+
+    def printed(self, data):
+        """This came on stderr or, before the marker, on the stream: su asks there, of busybox on the stream."""
         if self.plan.get('asks') == 'stdio' and self.is_asked():
             self.terminal.take(data)
-        self.report('stderr', data)
 
     def type(self, line):
         try:
@@ -595,7 +606,7 @@ class Attempt(object):
                 router.log('%s.stderr' % self.name, 20, news[0])
         elif kind == 'asked':
             talk = self.conversation or handshake.Conversation({})
-            move, line = talk.receive(news[0]) or talk.quiet() or (None, None)
+            move, line = talk.receive(news[0]) or news[1] and talk.quiet() or (None, None)
             if move == 'fail':
                 self.child.start.cause = self.child.start.cause or line
                 router.defer(self.child.start.stop)

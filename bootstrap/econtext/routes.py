@@ -107,6 +107,8 @@ class Child(core.Stream):
         rest = self.handshake.receive(data)
         if self.handshake.stage > before:
             self.start.came_to(self.handshake.stage)
+        elif not before:
+            self.start.printed(data)
         if rest is None:
             return []
         self.handshake = None

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 
 use super::prompt::is_asked_again;
-use super::{Plan, Tool, failure, refusal};
+use super::{Asks, Move, Plan, Tool, failure, refusal};
 use crate::bootstrap::{self, RECEIVED, STARTED};
 use crate::text::{Tail, printable};
 use crate::{ConnectError, ExitStatus, Stage};
@@ -74,16 +74,17 @@ impl Handshake {
         self.stage = self.stage.max(stage);
     }
 
-    /// The tool has asked something, so that Python is not yet being started.
-    pub(crate) fn asked(&mut self) {
+    /// The tool has asked something, there, and this is done about it.
+    pub(crate) fn asked(&mut self, asks: Asks, next: &Move) {
         if !self.is_ssh && self.stage == Stage::Python {
-            self.stage = Stage::Login;
+            self.stage = Stage::Login; // Python is not yet being started.
         }
-    }
-
-    /// A question on stderr has been answered, which ends its line for a reader.
-    pub(crate) fn answered_on_stderr(&mut self) {
-        self.stderr.push(b"\n");
+        match next {
+            Move::Fail(stage, _) => self.reached(*stage),
+            // For a reader the answer ends the question's line.
+            Move::Write(_) if asks == Asks::Stdio => self.stderr.push(b"\n"),
+            _ => {}
+        }
     }
 
     /// What was asked needs no answer any more: it is over.

@@ -50,7 +50,7 @@ pub use log::Log;
 pub use machines::Machine;
 pub use masters::{Master, Running, master};
 pub use networks::Network;
-pub use privileges::{AsUser, refusal};
+pub use privileges::{AsUser, refusal, refusal_by};
 pub use processes::{
     Process, close_descriptors, descendants, end_all, end_tree, ignore_sigchld,
     keep_standard_descriptors, raise_descriptor_limit, thread_id,

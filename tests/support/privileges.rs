@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use econtext::{Error, Method, Router, Stage};
+use econtext::{Context, Error, Method, Router, Stage};
 
 use super::{TempDir, User, script, skip};
 
@@ -96,7 +96,12 @@ impl AsUser {
 
 /// How far a start comes that fails, and the line that a person sees, without the name of the context.
 pub fn refusal(router: &Router, method: impl Method) -> (Stage, String) {
-    match router.connect(method) {
+    refusal_by(router.connect(method))
+}
+
+/// The same of what a start gave.
+pub fn refusal_by(started: econtext::Result<Context>) -> (Stage, String) {
+    match started {
         Err(Error::Connect(error)) => {
             let line = error.to_string();
             let prefix = format!("{}: {}: ", error.context, error.stage);
