@@ -99,10 +99,7 @@ impl Branch {
         (state.control, state.cause, state.asked_at) = (0, None, None);
         match self.plan(master, &state.start, pause) {
             Ok(plan) => self.call(master, "start", Some(plan)),
-            Err(reason) => {
-                let error = self.spawn_error(reason);
-                self.end(master, state, End::Failed(Arc::new(state.start.describe(error))));
-            }
+            Err(reason) => self.fail(master, state, reason),
         }
     }
 
@@ -296,11 +293,9 @@ impl Branch {
                 let status = exit_status(fields.next()?).unwrap_or(ExitStatus::Unknown);
                 state.handshake.end_stderr();
                 let why = || state.handshake.loss(self.peer.name(), status);
-                let reason = match self.peer.is_leaving() {
-                    true => "it was shut down".into(),
-                    false => cause.unwrap_or_else(why),
-                };
-                self.over(master, End::Lost(reason));
+                let reason = cause.unwrap_or_else(why);
+                let end = master.leaving(&self.peer).unwrap_or(End::Lost(reason));
+                self.over(master, end);
             }
             _ => return None,
         }
@@ -323,9 +318,7 @@ impl Branch {
             None => (cause, status),
         };
         if stage == 0 {
-            let error = self.spawn_error(cause.unwrap_or_default());
-            let end = End::Failed(Arc::new(state.start.describe(error)));
-            return self.end(master, state, end);
+            return self.fail(master, state, cause.unwrap_or_default());
         }
         state.handshake.note_noise(noise);
         state.handshake.reached(match stage {
@@ -344,7 +337,8 @@ impl Branch {
         state.handshake.end_stderr();
         let failed = state.handshake.failure(self.peer.name(), cause, status);
         let again = if has_stalled { Some(Again::Eaten) } else { failed.again };
-        let again = again.filter(|_| !self.peer.is_leaving() && !master.is_down());
+        let leaving = master.leaving(&self.peer);
+        let again = again.filter(|_| leaving.is_none());
         let next = again.and_then(|again| Some((again, state.start.pause_before(again)?)));
         if let Some((again, pause)) = next {
             let note = format!("{}: another attempt in {pause:.1?}", failed.error.reason);
@@ -352,10 +346,8 @@ impl Branch {
             state.start.next_attempt(again);
             return self.attempt(master, state, pause);
         }
-        let end = match self.peer.is_leaving() {
-            true => End::Lost("it was shut down".into()),
-            false => End::Failed(Arc::new(state.start.describe(failed.error))),
-        };
+        let end =
+            leaving.unwrap_or_else(|| End::Failed(Arc::new(state.start.describe(failed.error))));
         self.end(master, state, end);
     }
 
@@ -400,7 +392,10 @@ impl Branch {
 
     fn fail(&self, master: &Master, state: &mut State, reason: String) {
         let error = self.spawn_error(reason);
-        self.end(master, state, End::Failed(Arc::new(state.start.describe(error))));
+        let end = master
+            .leaving(&self.peer)
+            .unwrap_or_else(|| End::Failed(Arc::new(state.start.describe(error))));
+        self.end(master, state, end);
     }
 
     fn spawn_error(&self, reason: String) -> ConnectError {

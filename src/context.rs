@@ -12,6 +12,10 @@ use crate::peer::Peer;
 use crate::text::escape;
 use crate::{Error, FromValue, Method, RemoteInfo, Result, ToArgs, ToValue, Value, pickle};
 
+/// How long a context may take, beyond the grace period, to end a child and to tell that: a parent that is hung,
+/// say, must not hang the program.
+const PARENT_ENDS_IT: Duration = Duration::from_secs(2);
+
 /// A Python process under the program's control.
 ///
 /// Clones are the same context. It does not keep its [`Router`](crate::Router) alive, and dropping it does
@@ -197,10 +201,19 @@ impl Context {
     /// a little more. What still waits for it gets [`Error::Disconnected`].
     pub fn shutdown(&self) -> Result<()> {
         match self.peer.parent() {
-            None => self.master.broker.leave(self.id()),
-            Some(_) => self.peer.send_shutdown(),
+            None => {
+                self.master.broker.leave(self.id());
+                self.peer.wait_gone();
+            }
+            Some(_) => {
+                self.peer.send_shutdown();
+                // Its parent ends it by then, and has the time that this takes.
+                let limit = self.master.settings.grace.saturating_add(PARENT_ENDS_IT);
+                if !self.peer.wait_gone_for(limit) {
+                    self.master.lost(&self.peer, &End::Lost("it was shut down".into()));
+                }
+            }
         }
-        self.peer.wait_gone();
         Ok(())
     }
 }

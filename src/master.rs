@@ -74,7 +74,7 @@ pub(crate) struct Settings {
     pub(crate) channel_window_bytes: u64,
     protect_bytes: u32,
     unidirectional: bool,
-    grace: Duration,
+    pub(crate) grace: Duration,
     connect_timeout: Duration,
 }
 
@@ -83,6 +83,13 @@ const PROTECT_BYTES: u32 = 64 << 10;
 
 /// Beyond it a child's poll(2), which takes milliseconds, would be out of range.
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// What a child is told of the grace period: it is to have ended all below it before it is ended itself. A
+/// context says the same to its own children, in `parent.py`.
+fn childs_grace(grace: Duration) -> Duration {
+    let grace = grace.min(LONGEST_GRACE);
+    grace.saturating_sub(Duration::from_millis(100)).max(grace / 2)
+}
 
 impl RouterBuilder {
     /// What children log: records below this level stay there. Default: [`Level::Info`], the level of
@@ -448,7 +455,7 @@ impl Master {
             max_message_bytes: u32::try_from(settings.max_message_bytes).unwrap_or(u32::MAX),
             protect_bytes: settings.protect_bytes,
             window_bytes: u32::try_from(settings.channel_window_bytes).unwrap_or(u32::MAX),
-            grace_ms: settings.grace.min(LONGEST_GRACE).as_millis() as u32,
+            grace_ms: childs_grace(settings.grace).as_millis() as u32,
             hello_handle,
             unidirectional: settings.unidirectional,
             has_main: self.modules.has_main(),
@@ -494,28 +501,35 @@ impl Master {
             self.post(*above, ADD_ROUTE, &route(id, parent.id()));
         }
         branch.begin(self, handle);
-        if let Some(end) = parent.ended() {
-            // It may have ended before it could be told that this one is below it.
-            self.lost(&peer, &end.of_parent(parent.name(), peer.name()));
+        // It may have ended before it could be told that this one is below it.
+        let end = match parent.ended() {
+            Some(end) => Some(end.of_parent(parent.name(), peer.name())),
+            None => self.is_down().then_some(End::Shutdown),
+        };
+        if let Some(end) = end {
+            self.lost(&peer, &end);
         }
         peer
     }
 
     /// A context has gone, and all below it.
     pub(crate) fn lost(&self, peer: &Arc<Peer>, end: &End) {
-        let Gone { ids, targets, news } = self.routes().remove(peer.id());
-        let below: Vec<_> = {
-            let mut peers = self.peers.lock().expect("held for a look-up only");
-            ids.iter().filter_map(|id| peers.remove(id)).collect()
-        };
-        peer.end(end.clone());
+        let mut ids = self.routes().subtree(peer.id());
+        ids.retain(|id| *id != peer.id());
+        let below: Vec<_> = ids.into_iter().filter_map(|id| self.peer(id)).collect();
         let end_of = |id: u32| match below.iter().find(|it| it.id() == id) {
-            Some(other) if id != peer.id() => end.of_parent(peer.name(), other.name()),
-            _ => end.clone(),
+            Some(other) => end.of_parent(peer.name(), other.name()),
+            None => end.clone(),
         };
-        for other in &below {
-            other.end(end_of(other.id()));
-        }
+        // First of all: who registers for an answer when those that wait have been looked up is refused, then,
+        // and so is who starts another context below.
+        peer.end(end.clone());
+        below.iter().for_each(|other| other.end(end_of(other.id())));
+        let Gone { ids, targets, news } = self.routes().remove(peer.id());
+        self.peers
+            .lock()
+            .expect("held for a look-up only")
+            .retain(|id, _| *id != peer.id() && !ids.contains(id));
         // Taken out before: what is told may look something up.
         for (id, target) in targets {
             target.end(&end_of(id));
@@ -524,8 +538,16 @@ impl Master {
             self.post(child, DEL_ROUTE, &route(id, MASTER));
         }
         // A direct child's process may be there still: the broker says when it has gone.
-        for other in below.iter().filter(|it| it.parent().is_some()) {
+        for other in below.iter().chain([peer]).filter(|it| it.parent().is_some()) {
             other.gone();
+        }
+    }
+
+    /// Why a context ends that was asked to, if it was.
+    pub(crate) fn leaving(&self, peer: &Peer) -> Option<End> {
+        match self.is_down() {
+            true => Some(End::Shutdown),
+            false => peer.is_leaving().then(|| End::Lost("it was shut down".into())),
         }
     }
 
@@ -559,9 +581,9 @@ impl Master {
     fn withdrawn(&self, child: &Arc<Peer>, target: u32) -> std::result::Result<(), String> {
         if self.routes().may_withdraw(child.id(), target)? {
             if let Some(peer) = self.peer(target) {
-                let words =
-                    if peer.is_leaving() { "it was shut down" } else { "its parent lost it" };
-                self.lost(&peer, &End::Lost(words.into()));
+                let end = self.leaving(&peer);
+                let unasked = || End::Lost("its parent lost it".into());
+                self.lost(&peer, &end.unwrap_or_else(unasked));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::backlog::Backlog;
 use crate::broker;
@@ -267,9 +267,10 @@ impl Peer {
         let _ = self.send(SHUTDOWN, 0, none, Patience::None);
     }
 
-    /// Whether it was asked to shut down.
+    /// Whether it was asked to shut down, or one above it.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
+            || self.parent.as_ref().is_some_and(|it| it.is_leaving())
     }
 
     /// Sends what starts the child, before anything else.
@@ -371,6 +372,12 @@ impl Peer {
     pub(crate) fn wait_gone(&self) {
         let gone = self.gone.lock().expect("held for a store only");
         drop(self.left.wait_while(gone, |gone| !*gone).expect("held for a store only"));
+    }
+
+    /// The same, for so long at most: whether it has gone.
+    pub(crate) fn wait_gone_for(&self, limit: Duration) -> bool {
+        let gone = self.gone.lock().expect("held for a store only");
+        *self.left.wait_timeout_while(gone, limit, |gone| !*gone).expect("held for a store only").0
     }
 }
 

@@ -200,8 +200,8 @@ impl<T: Clone> Routes<T> {
         }
     }
 
-    /// Forgets a context and all below it.
-    pub(crate) fn remove(&mut self, id: u32) -> Gone<T> {
+    /// A context, if it is there, and all below it: parents first.
+    pub(crate) fn subtree(&self, id: u32) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut found = if self.contexts.contains_key(&id) { vec![id] } else { Vec::new() };
         while !found.is_empty() {
@@ -212,6 +212,12 @@ impl<T: Clone> Routes<T> {
             found = children.map(|(id, _)| *id).collect();
             found.sort_unstable();
         }
+        ids
+    }
+
+    /// Forgets a context and all below it.
+    pub(crate) fn remove(&mut self, id: u32) -> Gone<T> {
+        let ids = self.subtree(id);
         self.streams.remove(&id);
         let mut news = Vec::new();
         for gone in &ids {

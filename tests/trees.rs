@@ -92,7 +92,10 @@ fn the_tree_shows_who_is_there_and_what_has_passed() {
 fn a_copy_has_the_modules_of_its_parent_and_an_end_of_its_own() {
     isolated(|| {
         let router = Router::new().unwrap();
-        router.modules().source("slow", "import os\nLOADED_BY = os.getpid()\n\ndef loaded_by():\n    return LOADED_BY\n");
+        router.modules().source(
+            "slow",
+            "import os\nLOADED_BY = os.getpid()\n\ndef loaded_by():\n    return LOADED_BY\n",
+        );
         for python in interpreters() {
             let parent = router.connect(Local::new().python(&python.path)).unwrap();
             let pid: u32 = parent.call("slow:loaded_by", ()).unwrap();

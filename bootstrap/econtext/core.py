@@ -186,7 +186,7 @@ def load(name):
             raise ImportError('%s: no parent has it, or the stream has ended' % name)
         exec(compile(zlib.decompress(found[2]), found[1], 'exec', 0, 1), module.__dict__)
         won = sys.modules.setdefault(name, module)
-        won.other = module  # 2.7 empties a module that goes, and somebody may have its functions
+        won.other = module  # of two threads one comes first; 2.7 empties a module that goes, and somebody may have its functions
         setattr(sys.modules['econtext'], name[9:], won)
     return sys.modules[name]
 
@@ -750,6 +750,8 @@ class Router(object):
     def leave(self):
         """Send what is left, as far as that is possible before the deadline, and end the process."""
         stream, late = self.stream, lambda: stream.ended or clock() >= self.deadline
+        if self.routes:
+            self.routes.abandon()
         for logger in self.loggers:
             while logger.read() and not late():
                 self.drain(stream, late, QUEUE_BYTES)

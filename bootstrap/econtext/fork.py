@@ -45,7 +45,7 @@ class Process(parent.Process):
             if not self.pid:
                 become(self, theirs, end)
             theirs.close()
-            self.fd, self.problem = os.dup(self.socket.fileno()), None
+            self.fd, self.fd_out, self.problem = os.dup(self.socket.fileno()), os.dup(self.socket.fileno()), None
         except EnvironmentError:
             self.problem = text(sys.exc_info()[1])
         for fd in fds[not self.problem:]:

@@ -68,6 +68,8 @@ class Clock(object):
         with self.lock:
             if timer in self.timers:
                 self.timers.remove(timer)
+                if not self.timers:  # the thread need not stay until then
+                    router.rouse(self.end)
         return timer and max(0, timer[0] - clock())
 
     def run(self):
@@ -81,7 +83,7 @@ class Clock(object):
                 if not (due or self.timers):
                     self.running = False
                     return
-                wait_ms = 0 if due else (min(self.timers)[0] - now) * 1000 + 1
+                wait_ms = 0 if due else (min(timer[0] for timer in self.timers) - now) * 1000 + 1
             for timer in due:
                 router.defer(timer[1])
             if router.poll(poll, wait_ms):
@@ -147,49 +149,50 @@ class Process(object):
         argv = plan['argv']
         env = dict(getattr(os, 'environb', os.environ))
         env.update(plan.get('env', ()))
-        self.tty = tty = None
-        fds = []  # for the process alone
-
-        def close(*more):
-            for fd in fds + [fd for fd in more if fd is not None]:
-                os.close(fd)
-        ours, theirs = _socket.socketpair()
-        news = self.stderr = None
+        self.tty = self.slave = None
+        self.socket, theirs = _socket.socketpair()
+        fds = []  # to be closed if it fails
         try:
+            for _ in range(2):
+                fds.append(os.dup(self.socket.fileno()))
+            self.fd, self.fd_out = fds
             self.stderr, stderr = core.pipe()
-            fds.append(stderr)
-            news, said = os.pipe()
-            fds.append(core.private(said))
-            core.private(news)
+            fds += self.stderr, stderr
+            news, said = map(core.private, os.pipe())
+            fds += news, said
             if plan.get('asks') == 'terminal':
-                self.tty, tty = os.openpty()
-                for fd in self.tty, tty:
+                self.tty, self.slave = os.openpty()
+                fds += self.tty, self.slave
+                for fd in self.tty, self.slave:
                     core.private(fd, os.O_NONBLOCK if fd == self.tty else 0)
-                mode = termios.tcgetattr(tty)
+                mode = termios.tcgetattr(self.slave)
                 mode[3] &= ~termios.ECHO
-                termios.tcsetattr(tty, termios.TCSANOW, mode)
+                termios.tcsetattr(self.slave, termios.TCSANOW, mode)
             self.pid = fork()
+            if not self.pid:
+                try:
+                    stdio = theirs.fileno(), theirs.fileno(), stderr
+                    execute(argv, env, plan.get('cwd'), stdio, self.slave)
+                except BaseException:
+                    os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
+                finally:
+                    os._exit(127)
+            for fd in stderr, said:
+                fds.remove(fd)
+                os.close(fd)
+            problem = os.read(news, 4096)
+            if problem:
+                os.waitpid(self.pid, 0)
+                raise EnvironmentError(text('%s: %s') % (text(argv[0]), text(problem)))
+            fds.remove(news)
+            os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
         except BaseException:
-            close(news, self.stderr, self.tty, tty)
+            self.socket.close()
+            for fd in fds:
+                os.close(fd)
             raise
-        if not self.pid:
-            try:
-                execute(argv, env, plan.get('cwd'), (theirs.fileno(), theirs.fileno(), stderr), tty)
-            except BaseException:
-                os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
-            finally:
-                os._exit(127)
-        self.slave = tty  # open as long as ours: a program opens its own anew for each question
-        close()
-        theirs.close()
-        problem = os.read(news, 4096)
-        os.close(news)
-        if problem:
-            os.waitpid(self.pid, 0)
-            os.close(self.stderr)
-            close_tty(self)
-            raise EnvironmentError(text('%s: %s') % (text(argv[0]), text(problem)))
-        self.socket, self.fd = ours, os.dup(ours.fileno())
+        finally:
+            theirs.close()
 
     def signal(self, number, group):
         try:
@@ -221,12 +224,21 @@ class Process(object):
         else:
             router.watch(fd, ended)
 
+    def close_tty(self):
+        if self.tty is not None:
+            os.close(self.tty)
+            os.close(self.slave)
+            self.tty = None
 
-def close_tty(process):
-    if process.tty is not None:
-        os.close(process.tty)
-        os.close(process.slave)
-        process.tty = None
+    def abandon(self):
+        """End it: nobody looks after it."""
+        self.signal(signal.SIGKILL, True)
+        self.socket.close()
+        for fd in self.fd, self.fd_out, self.stderr:
+            os.close(fd)
+        self.close_tty()
+
+
 
 
 class Stderr(object):
@@ -298,7 +310,7 @@ class Terminal(object):
             self.waits = False
             self.start.go_on()
             if line is not None:
-                self.start.type(line)
+                self.start.type(line, self.process.tty)
             self.take(b'')
             if line is None and not (self.quiet or self.text):
                 self.ask_if_quiet()  # what is not known to its end may be a question all the same
@@ -307,7 +319,7 @@ class Terminal(object):
         timers.cancel(self.timer)
         if self.process.tty is not None:
             router.unwatch(self.process.tty)
-        close_tty(self.process)
+        self.process.close_tty()
 
 
 class Start(object):
@@ -329,12 +341,14 @@ class Start(object):
                              plan.get('has_main', router.has_main), plan.get('always', router.always)), 2)
         preamble = plan['stage'] + core.core_source + core.Struct('>L').pack(len(config)) + config
         held = bool(plan.get('waits') or plan.get('padding'))
-        child.begin(self, process.fd, self.shake, greeting, preamble, held)
+        child.begin(self, process, self.shake, greeting, preamble, held)
         if plan.get('padding'):
-            os.write(process.fd, b'\n' * plan['padding'])  # there is room for it in any socket
+            self.type(b'\n' * plan['padding'])  # there is room for it in any socket
         self.stderr, self.terminal = Stderr(self, process.stderr), Terminal(self, process)
         self.go_on()
         process.wait(self.exited)
+        if child.leaving:
+            self.leave()
 
     # How far it comes.
 
@@ -391,9 +405,9 @@ class Start(object):
         if self.plan.get('asks') == 'stdio' and self.is_asked():
             self.terminal.take(data)
 
-    def type(self, line):
+    def type(self, data, tty=None):
         try:
-            os.write(self.process.fd if self.process.tty is None else self.process.tty, line)
+            os.write(self.process.fd_out if tty is None else tty, data)
         except EnvironmentError:  # its end shows elsewhere
             pass
 
@@ -404,7 +418,8 @@ class Start(object):
             self.shake.finish()
             self.cause = self.cause or cause
             self.let_go()
-            self.after(LAST_WORDS, self.terminate)
+            if not self.has_exited:
+                self.after(LAST_WORDS, self.terminate)
 
     def let_go(self):
         """Close the stream: the child sees its end, and ends."""
@@ -443,7 +458,6 @@ class Start(object):
             self.process.signal(number, not self.is_up or self.plan.get('ssh'))
 
     def terminate(self):
-        self.tell()
         self.signal(signal.SIGTERM)
         self.after(TERM_TO_KILL, self.kill)
 
@@ -465,19 +479,15 @@ class Start(object):
             self.stream_ended(None)
 
     def finish(self):
+        """Tell how it ended: it has, or takes too long for it."""
         timers.cancel(self.timer)
-        while self.has_exited and self.stderr.read():
-            pass
+        if self.is_over:
+            return
+        for _ in range(1024):  # something that it has left behind may print for ever
+            if not (self.has_exited and self.stderr.read()):
+                break
         self.stderr.close()
         self.terminal.close()
-        self.tell()
-
-    def tell(self):
-        """Tell how it ended, once that is known or takes too long."""
-        if self.is_over or self.is_up and not self.is_last:
-            return
-        if not self.is_up and not self.has_exited and self.terminal.process.tty is not None:
-            return  # another attempt would meet this one
         self.is_over = True
         router.handlers.pop(self.greeting, None)
         if self.is_up:
@@ -502,9 +512,15 @@ class Report(object):
         self.control = router.add_handler(self.on_word, router.parents)
 
     def __call__(self, *news):
-        router.post(0, self.handle, core.encode(news), self.control)
+        if self.handle:
+            router.post(0, self.handle, core.encode(news), self.control)
         if news[0] in ('failed', 'lost'):
-            router.handlers.pop(self.control, None)
+            self.close()
+
+    def close(self):
+        """The master hears no more of this."""
+        self.handle = None
+        router.handlers.pop(self.control, None)
 
     def on_word(self, src, auth, reply_to, data):
         child = data is not None and router.routes.children.get(self.id)
@@ -537,12 +553,9 @@ def output(argv):
                 if not data:
                     return printed
                 printed += data
-        process.signal(signal.SIGKILL, True)
         return b''
     finally:
-        os.close(process.fd)
-        os.close(process.stderr)
-        process.socket.close()
+        process.abandon()
         os.waitpid(process.pid, 0)
 
 
@@ -563,7 +576,7 @@ def give_up(id, handle=None):
         child = router.routes.children.get(id)
         if child:
             if child.start:
-                child.start.report = lambda *news: None
+                child.start.report.close()
                 child.start.stop()
             router.routes.gone(child)
     router.defer(forget)
@@ -582,12 +595,9 @@ def launch(id, plan, report):
         if child and not router.closed:
             Start(child, plan, process, report)
         else:
-            process.signal(signal.SIGKILL, True)
-            os.close(process.fd)
-            process.socket.close()
-            os.close(process.stderr)
-            close_tty(process)
+            process.abandon()
             process.wait(lambda status: None)
+            failed(id, report, SPAWN, b'', router.reason or 'it was given up', None)
     router.defer(attach)
 
 
@@ -615,6 +625,9 @@ class Attempt(object):
         elif not self.news:
             self.news = (kind,) + news
             self.lock.release()
+
+    def close(self):
+        """Who began it has heard how it ended."""
 
     def wait(self):
         """The exit status of an attempt that failed, and why; None where it is up."""

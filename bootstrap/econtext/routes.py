@@ -16,6 +16,7 @@ BLOCKS = 64  # of ids that one child may be given
 DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
 QUEUE_BYTES = 16 << 20  # beyond this in a child's queue the parent is not read, and what siblings send is refused
 ROUTE_BYTES = 64  # of the pickle of two ids
+make_key = core.signer(os.urandom(20), b'keys')  # urandom() opens a file on PyPy, for which there may be no room later
 
 
 class Child(core.Stream):
@@ -24,12 +25,13 @@ class Child(core.Stream):
     leader = property(lambda self: router.stream.leader)
 
     def __init__(self, id):
-        self.child, self.key = id, os.urandom(20)
+        self.child, self.key = id, make_key()
         up = router.stream
         core.Stream.__init__(self, router.id, self.key, up.limit, up.protect, self.wake_up)
         self.sign, self.verify = self.verify, self.sign  # this is the other end of what a Stream is made for
         self.ids, self.blocks, self.dealt = set([id]), [], set()
         self.flight, self.fd, self.held, self.due = [], None, True, False
+        self.leaving = False
         self.start = self.handshake = self.greeting = None
         self.relay = relay.Relay(lambda data: self.send(id, core.LOAD_MODULE, data))
 
@@ -47,11 +49,12 @@ class Child(core.Stream):
         core.Stream.end(self)
         self.ended = self.flight is None
 
-    def begin(self, start, fd, handshake, greeting, preamble, held):
+    def begin(self, start, process, handshake, greeting, preamble, held):
         """Begin an attempt: a process is there, whose first message is for the handle `greeting`."""
+        fd = process.fd
         self.start, self.handshake, self.greeting = start, handshake, greeting
         with self.lock:
-            self.open(fd, os.dup(fd))
+            self.open(fd, process.fd_out)
             self.queue = core.deque([preamble] + (self.flight or []))
             self.queued = sum(map(len, self.queue))
             self.fd, self.held, self.full, self.rest, self.large = fd, held, False, b'', None
@@ -116,6 +119,12 @@ class Child(core.Stream):
             self.flight = None  # the core is there: nothing was eaten
         return self.split(rest)
 
+    def leave(self):
+        """It has been told to shut down."""
+        self.leaving = True
+        if self.start:
+            self.start.leave()
+
     def pause(self):
         """There is no process any more, and perhaps there will be another."""
         if self.fd is not None:
@@ -160,10 +169,12 @@ class Routes(object):
 
     def add(self, target, via):
         """Have messages for `target`, which is a child of `via`, passed on; gives the stream, if there is one."""
-        if via == router.id:
-            child = self.children[target] = Child(target)
-        else:
+        if via != router.id:
             child = self.via.get(via)
+        elif router.closed:
+            child = None
+        else:
+            child = self.children[target] = Child(target)
         if child:
             child.ids.add(target)
             self.via[target] = child
@@ -189,18 +200,22 @@ class Routes(object):
         """This context is shutting down: the children are to do so first."""
         for child in list(self.children.values()):
             child.send(child.child, SHUTDOWN, dumps(None, 2))
-            if child.start:
-                child.start.leave()
+            child.leave()
+            if not child.start or child.start.is_over:  # it was between two attempts
+                self.gone(child)
+
+    def abandon(self):
+        """This process is about to end, and nothing may be left of those that it has started."""
+        for child in self.children.values():
+            child.start.signal(core.signal.SIGKILL)
 
     def regulate(self):
-        """Leave the parent unread while a child is far behind."""
-        is_full = any(child.queued > QUEUE_BYTES for child in self.children.values())
+        """Leave the parent unread while a child is far behind. Not one that is not up yet: it may have asked
+        something, and the answer comes from there."""
+        is_full = any(child.queued > QUEUE_BYTES and child.flight is None for child in self.children.values())
         if is_full != self.is_full and not router.stream.ended:
             self.is_full = is_full
-            if is_full:
-                router.unwatch(router.stream.fd_in)
-            else:
-                router.watch(router.stream.fd_in, router.on_frames)
+            router.watch(router.stream.fd_in, router.on_frames, 0 if is_full else 1)  # its end shows in either case
 
     def post(self, dst, *message):
         """Send a message of this context's own; as Stream.send."""
@@ -216,8 +231,8 @@ class Routes(object):
             return router.refuse(reason, src, auth, handle, reply_to, data)
         child.deal(src)
         child.send(dst, handle, data, reply_to, False, src, auth)
-        if handle == SHUTDOWN and dst == child.child and child.start:
-            child.start.leave()
+        if handle == SHUTDOWN and dst == child.child:
+            child.leave()
         if child.queued > QUEUE_BYTES:
             self.regulate()
 

@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use econtext::Context;
+
 /// All processes that descend from `ancestor`, zombies included: their ids, and what they are.
 pub fn descendants(ancestor: i32) -> BTreeMap<i32, String> {
     let all: Vec<Found> = fs::read_dir("/proc")
@@ -163,6 +165,11 @@ impl Process {
         };
         tasks.filter_map(|task| sleeps(task.ok()?)).collect()
     }
+}
+
+/// The process of a context of this machine.
+pub fn process_of(context: &Context) -> Process {
+    Process::open(context.info().expect("it is up").pid as i32)
 }
 
 /// Kills them, and waits until they have ended; those that have already are no matter.

@@ -1,0 +1,136 @@
+"""What the contexts of tests/deaths.rs do."""
+import atexit, os, sys, time
+from econtext import core
+from econtext.core import ChannelError, Receiver, StreamError, takes_router
+
+FOREVER = 10000
+kept, held = [], []
+
+
+def sleep(ready):
+    ready.send(os.getpid())
+    time.sleep(FOREVER)
+
+
+def hold_the_interpreter(ready):
+    # Another thread gets the interpreter only when a C function gives it back.
+    ready.send(os.getpid())
+    try:
+        import ctypes
+        ctypes.PyDLL(None).sleep(FOREVER)
+    except (ImportError, AttributeError):  # PyPy
+        3 ** 10 ** 9
+
+
+def receiver():
+    """The sender of a receiver that never receives."""
+    kept.append(Receiver())
+    return kept[-1].sender()
+
+
+def send_until_it_ends(ready, sender):
+    """Send more than may be under way; gives why that ended."""
+    while sender.send(b'x' * 50000, block=False):
+        pass
+    ready.send(os.getpid())
+    try:
+        while True:
+            sender.send(b'x' * 50000)
+    except ChannelError as error:
+        return core.text(error)
+
+
+def call(ready, context):
+    """Call what never returns; gives why that ended."""
+    pending = context.call_async('time:sleep', FOREVER)
+    ready.send(os.getpid())
+    try:
+        pending.get()
+    except StreamError as error:
+        return core.text(error)
+
+
+def begin_and_leave(context):
+    """The same beside what follows."""
+    kept.append(context.call_async('time:sleep', FOREVER))
+
+
+def import_when_told(ready, begin, path):
+    """Import a module once the file `begin` says so; write to `path` why it cannot be."""
+    ready.send(os.getpid())
+    open(begin).close()
+    try:
+        __import__('late')
+        said = 'it came'
+    except ImportError as error:
+        said = core.text(error)
+    with open(path, 'w') as file:
+        file.write(said)
+
+
+def open_at_exit(path):
+    """When it ends, wait until somebody writes to the file, and print that."""
+    def at_exit():
+        with open(path) as file:
+            print(file.read())
+    atexit.register(at_exit)
+
+
+def write_at_exit(path, words):
+    def at_exit():
+        with open(path, 'w') as file:
+            file.write(words)
+        print('all at exit')
+    atexit.register(at_exit)
+
+
+def print_at_exit(words):
+    def at_exit():
+        print(words)
+    atexit.register(at_exit)
+
+
+def limit_descriptors(more):
+    """Allow so many beyond those that are open."""
+    import resource
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir('/proc/self/fd'))) + 1 + more, hard))
+    try:
+        while True:
+            held.append(os.dup(0))
+    except EnvironmentError:
+        for fd in held[len(held) - more:]:
+            os.close(held.pop())
+
+
+def allow_descriptors():
+    import resource
+    while held:
+        os.close(held.pop())
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@takes_router
+def holdings(router):
+    """What this process has that a child could leave: a line for each kind."""
+    routes = router.routes
+    below = []
+    for task in os.listdir('/proc/self/task'):
+        try:
+            with open('/proc/self/task/%s/children' % task) as file:
+                below += file.read().split()
+        except EnvironmentError:  # it has just ended
+            pass
+    return [core.text(line) for line in (
+        'descriptors: %d' % len(os.listdir('/proc/self/fd')),
+        'threads: %d' % len(os.listdir('/proc/self/task')),
+        'handlers: %s' % sorted(handle for handle in router.handlers if handle < 1000)
+        + ' and %d' % len([handle for handle in router.handlers if handle >= 1000]),
+        'watched: %d' % len(router.watched),
+        'sources: %d' % len(router.sources),
+        'processes: %s' % below,
+        'children: %s' % sorted(routes.children if routes else ()),
+        'contexts: %s' % sorted(routes.via if routes else ()),
+        'imports: %d' % sum(map(len, core.importer.waiting.values())),
+    )]
