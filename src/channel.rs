@@ -80,7 +80,7 @@ pub(crate) struct ChannelTarget {
 }
 
 impl ChannelTarget {
-    /// Takes an item; an error is the end of the stream that brought it.
+    /// Takes an item; an error says what is wrong with who has sent it.
     pub(crate) fn arrived(&self, item: Item) -> std::result::Result<(), String> {
         let sender = (item.from, item.control);
         let Some(rx) = self.rx.upgrade() else { return Ok(()) };
@@ -117,6 +117,10 @@ struct Account {
     granted: u64,
 }
 
+/// How many control handles one context may name to one receiver.
+const MOST_CONTROLS: usize = 8;
+const WITHOUT_CREDIT: &str = "it sent to a channel without credit";
+
 impl Rx {
     fn sender(&self) -> Option<Arc<Tx>> {
         self.tx.lock().expect("held for a look-up only").upgrade()
@@ -143,10 +147,18 @@ impl Rx {
     /// grants take their time: what is too much by this count was sent without credit.
     fn admit(&self, item: &Item) -> std::result::Result<(), String> {
         let mut accounts = self.accounts.lock().expect("held for a sum only");
-        let account = accounts.entry((item.from, item.control)).or_default();
+        let key = (item.from, item.control);
+        if !accounts.contains_key(&key) {
+            // One sender after another has a control handle; only who makes them up has many.
+            let controls = accounts.keys().filter(|(from, _)| *from == item.from).count();
+            if controls >= MOST_CONTROLS {
+                return Err(WITHOUT_CREDIT.into());
+            }
+        }
+        let account = accounts.entry(key).or_default();
         let outstanding = account.arrived - account.granted;
         if outstanding + item.cost > self.window && outstanding > self.window / 4 {
-            return Err("it sent to a channel without credit".into());
+            return Err(WITHOUT_CREDIT.into());
         }
         account.arrived += item.cost;
         Ok(())

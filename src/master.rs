@@ -282,8 +282,10 @@ fn process_name() -> String {
 /// What a handle of the program leads to.
 #[derive(Clone)]
 pub(crate) enum Target {
-    /// Who a context says that it is: the first frame of a child.
+    /// Who a child says that it is, in its first frame.
     Hello,
+    /// The same of a context that was started by another, when asked.
+    Announced(u32),
     /// What a context reports of a child that it starts.
     Branch(Arc<Branch>),
     Answer(Arc<Answer>),
@@ -474,17 +476,17 @@ impl Master {
         let name = plan.name.clone();
         let placed = {
             let mut routes = self.routes();
-            routes.add_below(parent.id()).map(|id| (id, routes.path(id)))
+            let id = routes.add_below(parent.id());
+            id.map(|id| (routes.path(id), self.add_below(parent, id, name.clone(), &plan.method)))
         };
-        let Some((id, path)) = placed else {
+        let Some((path, peer)) = placed else {
             let peer = Peer::below(parent, u32::MAX, name);
             let end = parent.ended().unwrap_or_else(|| End::Lost("it is gone".into()));
             peer.end(end.of_parent(parent.name(), peer.name()));
             peer.gone();
             return Arc::new(peer);
         };
-        let peer = Arc::new(Peer::below(parent, id, name).started_by(&plan.method));
-        self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
+        let id = peer.id();
         let timeout = plan.connect_timeout.unwrap_or(self.settings.connect_timeout);
         let start = Start::new(plan, process_name(), timeout);
         let branch = Arc::new(Branch::new(self, parent, &peer, start));
@@ -509,6 +511,13 @@ impl Master {
         if let Some(end) = end {
             self.lost(&peer, &end);
         }
+        peer
+    }
+
+    /// Under the lock of the routes, so that who loses the parent at this time finds this one, too.
+    fn add_below(&self, parent: &Arc<Peer>, id: u32, name: String, method: &str) -> Arc<Peer> {
+        let peer = Arc::new(Peer::below(parent, id, name).started_by(method));
+        self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
         peer
     }
 
@@ -558,15 +567,13 @@ impl Master {
         target: u32,
         via: u32,
     ) -> std::result::Result<(), String> {
-        let handle = {
+        let (handle, peer) = {
             let mut routes = self.routes();
             routes.announce(child.id(), target, via)?;
-            routes.add_reply(target, Target::Hello)
+            let Some(parent) = self.peer(via) else { return Ok(()) };
+            let handle = routes.add_reply(target, Target::Announced(target));
+            (handle, self.add_below(&parent, target, format!("context {target}"), "remote"))
         };
-        let Some(parent) = self.peer(via) else { return Ok(()) };
-        let name = format!("context {target}");
-        let peer = Arc::new(Peer::below(&parent, target, name).started_by("remote"));
-        self.peers.lock().expect("held for a look-up only").insert(target, peer.clone());
         let text = |text: &str| Value::Text(text.into());
         let call = [text("econtext.core"), Value::None, text("hello"), Value::Tuple(Vec::new())];
         let call = call.into_iter().chain([Value::Dict(Vec::new())]).collect();
@@ -747,9 +754,11 @@ impl Master {
                 })
             }
             ADD_ROUTE => {
-                self.pair(&data).and_then(|(target, via)| self.announced(peer, target, via))
+                self.pair(peer, &data).and_then(|(target, via)| self.announced(peer, target, via))
             }
-            DEL_ROUTE => self.pair(&data).and_then(|(target, _)| self.withdrawn(peer, target)),
+            DEL_ROUTE => {
+                self.pair(peer, &data).and_then(|(target, _)| self.withdrawn(peer, target))
+            }
             other => unreachable!("the router has no service {other}"),
         };
         if let Err(reason) = told {
@@ -759,9 +768,20 @@ impl Master {
         Ok(())
     }
 
+    /// What a context says of itself, and its name.
+    fn hello(&self, data: &[u8]) -> std::result::Result<(RemoteInfo, String), String> {
+        let hello = pickle::decode(data, &self.limits)
+            .map_err(|error| format!("its first frame cannot be read: {error}"))?;
+        let unclear = || "its first frame does not say who the child is".into();
+        RemoteInfo::from_hello(hello).ok_or_else(unclear)
+    }
+
     /// The two ids of a message about a route.
-    fn pair(&self, data: &[u8]) -> std::result::Result<(u32, u32), String> {
-        let unclear = || "dropped a message about a route that cannot be read".to_owned();
+    fn pair(&self, peer: &Arc<Peer>, data: &[u8]) -> std::result::Result<(u32, u32), String> {
+        let unclear = || {
+            let what = "dropped a message about a route that cannot be read";
+            format!("{what}, that context {} announced", peer.id())
+        };
         let value = pickle::decode(data, &self.limits).map_err(|_| unclear())?;
         let Value::Tuple(ids) = value else { return Err(unclear()) };
         match ids[..] {
@@ -819,30 +839,31 @@ impl Master {
         let cost = wire::cost(data.len()) as u64;
         let item = Item { data, from: header.src, control: header.reply_to, cost };
         match target {
-            Target::Hello => {
-                let hello = pickle::decode(&item.data, &self.limits)
-                    .map_err(|error| format!("its first frame cannot be read: {error}"))?;
-                let hello = RemoteInfo::from_hello(hello);
-                match self.peer(item.from).filter(|it| it.parent().is_some()) {
-                    None => {
-                        let unclear = "its first frame does not say who the child is";
-                        peer.up(hello.ok_or(unclear)?.0);
-                    }
-                    // One that was started by a context, which has looked at the first frame.
-                    Some(below) => {
-                        if let Some((info, name)) = hello {
-                            below.set_name(escape(&name));
-                            below.up(info);
-                        }
-                    }
+            Target::Hello => peer.up(self.hello(&item.data)?.0),
+            // One that was started by a context, which has looked at the first frame.
+            Target::Announced(id) => match (self.peer(id), self.hello(&item.data)) {
+                (Some(below), Ok((info, name))) => {
+                    below.set_name(escape(&name));
+                    below.up(info);
                 }
-            }
-            Target::Branch(branch) => match pickle::decode(&item.data, &self.limits) {
-                Ok(report) => branch.arrived(report, item.control),
-                Err(error) => return Err(format!("a report of a start cannot be read: {error}")),
+                (Some(below), Err(reason)) => self.lost(&below, &End::Lost(reason)),
+                (None, _) => {}
             },
+            Target::Branch(branch) => {
+                let report = pickle::decode(&item.data, &self.limits);
+                let unclear = |error| format!("a report of a start cannot be read: {error}");
+                let report = report.unwrap_or_else(|error| Value::Dead(Some(unclear(error))));
+                branch.arrived(report, item.control);
+            }
             Target::Answer(answer) => answer.arrived(item),
-            Target::Channel(channel) => channel.arrived(item)?,
+            Target::Channel(channel) => match channel.arrived(item) {
+                // The stream is that of others, too.
+                Err(reason) if header.src != peer.id() => {
+                    let reason = format!("dropped a message of context {}: {reason}", header.src);
+                    self.refuse(peer, header, reason);
+                }
+                result => result?,
+            },
             Target::Credit(credit) => credit.arrived(pickle::decode(&item.data, &self.limits)),
         }
         Ok(())
@@ -858,7 +879,7 @@ impl Target {
     fn end(self, end: &End) {
         match self {
             // Those that it starts end with it.
-            Target::Hello | Target::Branch(_) => {}
+            Target::Hello | Target::Announced(_) | Target::Branch(_) => {}
             Target::Answer(answer) => answer.end(end),
             Target::Channel(channel) => channel.end(end),
             Target::Credit(credit) => credit.end(end),

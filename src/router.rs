@@ -294,28 +294,31 @@ impl<T: Clone> Routes<T> {
         if header.dst != MASTER {
             return self.pass_on(stream, header);
         }
+        let may_not = || {
+            let (src, handle) = (header.src, header.handle);
+            Verdict::Refuse(format!("context {src} may not send to handle {handle} of context 0"))
+        };
         match header.handle {
             FORWARD_LOG | PING => return Verdict::Service(header.handle),
             // Hop by hop: what asks for others is the direct child.
             GET_MODULE | ADD_ROUTE | DEL_ROUTE | ALLOCATE_ID if header.src == stream => {
                 return Verdict::Service(header.handle);
             }
+            GET_MODULE..=PING => return may_not(),
             _ => {}
         }
         let Some(entry) = self.handles.get(&header.handle) else {
             let is_receiver = header.handle >= FIRST_RECEIVER_HANDLE && header.reply_to != 0;
             return Verdict::Refuse(match is_receiver {
                 true => "the receiver is gone".into(),
-                false => format!("no handle {} in context 0", header.handle),
+                false => format!("context 0 has no handle {}", header.handle),
             });
         };
-        // A context on the way answers for one that it cannot reach; it could speak for it anyway.
+        // A context on the way answers for one that it cannot reach; it could speak for it anyway, so that there is
+        // no need to look whether that is all that it says.
         let may_answer = |id| self.upwards(id).any(|above| above == header.src) || id == header.src;
         if !entry.respondent.is_none_or(may_answer) {
-            return Verdict::Refuse(format!(
-                "handle {} is not for context {}",
-                header.handle, header.src
-            ));
+            return may_not();
         }
         if entry.once {
             let entry = self.handles.remove(&header.handle).expect("it was found above");
@@ -395,7 +398,7 @@ mod tests {
         );
         assert_eq!(
             routes.arrive(first, &header(first, first, 0, handle)),
-            Verdict::Refuse(format!("no handle {handle} in context 0"))
+            Verdict::Refuse(format!("context 0 has no handle {handle}"))
         );
     }
 

@@ -15,6 +15,13 @@ GLOBALS = frozenset((module, name) for module, names in (
     ('econtext.core', 'CallError _DEAD Context Sender'), ('_codecs', 'encode'),
     ('builtins', 'bytes bytearray set frozenset complex'),
     ('__builtin__', 'bytes bytearray set frozenset complex')) for name in names.split())
+LINE, LENGTH, GLOBAL, PUT = object(), core.Struct('<L'), ord('c'), ord('r')
+# The opcodes of plain data in protocol 2, which contexts send each other: how long an opcode's argument is, or in what
+# form its length precedes it. One more sets attributes, of what is here, too.
+OPCODES = dict((code, size) for codes, size in (
+    (b'.(01NRaestu)]}\x85\x86\x87\x88\x89', 0), (b'Khq\x80', 1), (b'M', 2), (b'Jjr', 4), (b'G', 8), (b'Ic', LINE),
+    (b'U\x8a', core.Struct('<B')), (b'TX\x8b', LENGTH)) for code in bytearray(codes))
+LONGEST_NUMBER = 32  # as text, of which the conversion takes the square of the time
 
 if core.PROTOCOL:
     try:
@@ -31,6 +38,39 @@ else:
         pass
 
 
+def latin(text=b'', codec=None):
+    """Bytes as a pickle of protocol 2 has them: text, and the name of a codec; or made."""
+    return text if isinstance(text, bytes) else text.encode('latin-1')
+
+
+# A number in the place of the text would be the length of what is to be made.
+MADE = {'encode': latin, 'bytes': latin, 'bytearray': lambda *args: bytearray(latin(*args))}
+
+
+def check(data):
+    """ValueError unless `data` has nothing but what plain data is made of, and nothing that takes more room when it is
+    read than it takes itself."""
+    data, at = bytearray(data), 0
+    while at < len(data):
+        code, size, start = data[at], OPCODES.get(data[at]), at + 1
+        at = start
+        if size is None:
+            raise ValueError('opcode %d' % code)
+        if size is LINE:
+            for _ in range(1 + (code == GLOBAL)):
+                at = data.index(b'\n', at) + 1
+            if code != GLOBAL and at - start > LONGEST_NUMBER:
+                raise ValueError('a number of %d digits' % (at - start))
+        elif isinstance(size, int):
+            at += size
+            if code == PUT and LENGTH.unpack_from(data, start)[0] > len(data):  # there is room for all below it
+                raise ValueError('a memo out of order')
+        else:
+            at += size.size + size.unpack_from(data, at)[0]
+    if at > len(data):
+        raise ValueError('it is cut off')
+
+
 def decode(data, auth, allowed=GLOBALS):
     """The value of the pickle `data`. On the authority of others than our parents it has plain data only."""
     if allowed is GLOBALS and (auth == core.router.id or auth in core.router.parents):
@@ -38,10 +78,10 @@ def decode(data, auth, allowed=GLOBALS):
 
     def find_class(module, name):
         if (module, name) not in allowed:
-            raise core.ChannelError('context %d sent a %s.%s' % (auth, module, name))
+            raise ValueError('a %s.%s' % (module, name))
         if module == '__builtin__' and core.PROTOCOL:
             module = 'builtins'
-        return getattr(sys.modules[module], name)  # an import would wait for the import lock of 2.7
+        return MADE.get(name) or getattr(sys.modules[module], name)  # an import would wait for the import lock of 2.7
 
     if core.PROTOCOL:
         unpickler = Unpickler(BytesIO(data), **core.PROTOCOL)
@@ -49,7 +89,11 @@ def decode(data, auth, allowed=GLOBALS):
     else:
         unpickler = cPickle.Unpickler(BytesIO(data))
         unpickler.find_global = find_class
-    return unpickler.load()
+    try:
+        check(data)
+        return unpickler.load()
+    except Exception:
+        raise core.ChannelError('context %d sent what is not plain data: %s' % (auth, core.text(sys.exc_info()[1])))
 
 
 def post(context_id, handle, data, reply_to=0):
@@ -122,11 +166,13 @@ class Credit(object):
             try:
                 news = decode(data, auth, (('econtext.core', '_DEAD'),))
             except Exception:
-                news = core._DEAD('its grant cannot be read')
+                news = None
         if isinstance(news, core._DEAD):
             self.end(news.reason)
-        else:
+        elif hasattr(news, 'bit_length'):
             self.change(granted=max(self.granted, news))
+        else:
+            self.end('its grant cannot be read')
 
     def change(self, **news):
         with self.lock:
@@ -201,18 +247,23 @@ class Queue(object):
     def __init__(self):
         self.lock, self.items, self.waiters = core._thread.allocate_lock(), core.deque(), core.deque()
         self.end, self.senders = OPEN, {}  # (context id, control handle): bytes consumed, bytes granted
+        self.unread = {}  # (context id, whether that is granted, as the end is not): bytes
 
     def on_message(self, src, auth, reply_to, data):
         with self.lock:
-            late = self.end is not OPEN
+            late, unread = self.end is not OPEN, self.unread.get((src, bool(reply_to)), 0)
+            greedy = unread > 2 * core.router.window  # more than there is credit for, whatever was granted
             if data is None:
                 self.end = core.router.reason
-            elif not late:
+            elif not (late or greedy):
                 self.items.append((src, auth, reply_to, data))
+                self.unread[src, bool(reply_to)] = unread + 20 + len(data)
                 if reply_to:
                     self.senders.setdefault((src, reply_to), [0, 0])
             self.wake(data is None)
-        if late and reply_to:
+        if data is not None and greedy and not late:
+            core.router.refuse('context %d sent to a channel without credit' % src, src, auth, FIRST, reply_to, data)
+        elif late and reply_to:
             post(src, reply_to, core.encode_dead(self.end))
 
     def finish(self, reason):
@@ -235,7 +286,9 @@ class Queue(object):
         while True:
             with self.lock:
                 if self.items:
-                    return self.items.popleft()
+                    item = self.items.popleft()
+                    self.unread[item[0], bool(item[2])] -= 20 + len(item[3])
+                    return item
                 if self.end is not OPEN:
                     return None
                 waiter = Waiter(deadline is not None)

@@ -489,7 +489,7 @@ class Router(object):
         self.watch(self.wake_fd, self.on_wake)
 
     def send(self, dst, handle, value, reply_to=0):
-        self.post(dst, handle, encode(value), reply_to)
+        self.post(dst, handle, encode(value, dst), reply_to)
 
     def log(self, name, level, message):
         self.send(0, FORWARD_LOG, (text(name), level, message))

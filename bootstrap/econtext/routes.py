@@ -9,13 +9,13 @@ Not here: the processes of children (econtext.parent).
 from __future__ import absolute_import
 import os
 from econtext import core
-from econtext.core import ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, GET_MODULE, SHUTDOWN, dumps, router, text
-channel, relay = core.load('econtext.channel'), core.load('econtext.relay')
+from econtext.core import ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, GET_MODULE, PING, SHUTDOWN, Struct, dumps, router, text
+relay = core.load('econtext.relay')
 
 BLOCKS = 64  # of ids that one child may be given
 DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
 QUEUE_BYTES = 16 << 20  # beyond this in a child's queue the parent is not read, and what siblings send is refused
-ROUTE_BYTES = 64  # of the pickle of two ids
+NUMBERS = {b'K': Struct('<B'), b'M': Struct('<H'), b'J': Struct('<l')}  # in a pickle, by opcode
 make_key = core.signer(os.urandom(20), b'keys')  # urandom() opens a file on PyPy, for which there may be no room later
 
 
@@ -91,7 +91,7 @@ class Child(core.Stream):
                 frames = self.receive()
             for frame in frames:
                 if self.greeting:
-                    if frame[3] != self.greeting or frame[1:3] != (self.child, self.child):
+                    if frame[:4] != (router.id, self.child, self.child, self.greeting):
                         raise core.StreamError('the first frame does not say who the child is')
                     self.greeting = None
                 router.routes.from_child(self, *frame)
@@ -158,6 +158,20 @@ class Child(core.Stream):
             self.send(self.child, DEL_ROUTE, dumps((id, via), 2))
 
 
+def pair(data):
+    """The two ids of a message about a route, in whose pickle nothing else is looked at; None where it is no such
+    message."""
+    ids, at = [], 2
+    try:
+        for _ in range(2):
+            number = NUMBERS[data[at:at + 1]]
+            ids += number.unpack_from(data, at + 1)
+            at += 1 + number.size
+        return ids if data[:2] == b'\x80\x02' and data[at:at + 1] == b'\x86' else None
+    except Exception:
+        pass
+
+
 class Routes(object):
     """Which context is reached by which stream."""
 
@@ -165,7 +179,7 @@ class Routes(object):
         self.children, self.via = {}, {}  # by id: those that are started here; all below, each with the child it is behind
         self.is_full, self.free = False, []  # blocks of ids for what is started here
         self.services = {GET_MODULE: self.get_module, ALLOCATE_ID: self.allocate_id,
-                         ADD_ROUTE: self.add_route, DEL_ROUTE: self.del_route}
+                         ADD_ROUTE: self.add_route, DEL_ROUTE: self.del_route, PING: self.ping}
 
     def add(self, target, via):
         """Have messages for `target`, which is a child of `via`, passed on; gives the stream, if there is one."""
@@ -215,7 +229,8 @@ class Routes(object):
         is_full = any(child.queued > QUEUE_BYTES and child.flight is None for child in self.children.values())
         if is_full != self.is_full and not router.stream.ended:
             self.is_full = is_full
-            router.watch(router.stream.fd_in, router.on_frames, 0 if is_full else 1)  # its end shows in either case
+            # Its end is to be seen all the same: nobody might be left to end this context.
+            router.watch(router.stream.fd_in, router.on_frames, 0 if is_full else 1)
 
     def post(self, dst, *message):
         """Send a message of this context's own; as Stream.send."""
@@ -307,29 +322,28 @@ class Routes(object):
             self.take_id(take)
         self.ask(on_block)
 
-    def pair(self, child, data):
-        """The two ids of a message about a route; None where it is no such message."""
-        if len(data) <= ROUTE_BYTES:
-            try:
-                target, via = map(int, channel.decode(data, child.child, ()))
-                return target, via
-            except Exception:
-                pass
+    def ping(self, child, *message):
+        router.on_ping(*message[:2] + message[3:])
 
     def add_route(self, child, src, auth, handle, reply_to, data):
-        target, via = self.pair(child, data) or (None, None)
+        target, via = ids = tuple(pair(data) or (None, None))
         is_new = target not in self.via and any(first <= (target or 0) < end for first, end in child.blocks)
         if not (is_new and via in child.ids):
-            return self.warn('dropped a route to context %s by context %s that context %d announced' % (target, via, src))
+            return self.drop('a route to context %s by context %s' % ids, src, auth, handle, reply_to, data)
         self.add(target, via)
         router.stream.send(router.parent, ADD_ROUTE, dumps((target, via), 2))
 
     def del_route(self, child, src, auth, handle, reply_to, data):
-        target, via = self.pair(child, data) or (None, None)
+        target, via = pair(data) or (None, None)
         if target not in child.ids or target == src:
-            return self.warn('dropped the end of context %s that context %d announced' % (target, src))
+            return self.drop('the end of context %s' % target, src, auth, handle, reply_to, data)
         child.ids.discard(target)
         self.lost(target, via)
+
+    def drop(self, what, src, auth, handle, reply_to, data):
+        if not pair(data):
+            what = 'a message about a route that cannot be read,'
+        router.refuse('dropped %s that context %d announced' % (what, src), src, auth, handle, reply_to, data)
 
     def on_add_route(self, src, auth, reply_to, data):
         self.add(*core.decode(data))

@@ -68,6 +68,14 @@ def swap_source(frame):
     return signed(frame[:28] + struct.pack('>LL', 77, 77) + frame[36:], int(number))
 
 
+def swap_target(frame):
+    return signed(frame[:24] + struct.pack('>L', 77) + frame[28:], int(number))
+
+
+def swap_handle(frame):
+    return signed(frame[:36] + struct.pack('>L', 77) + frame[40:], int(number))
+
+
 def garbage(frame):
     return with_data(frame, b'garbage')
 
