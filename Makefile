@@ -4,7 +4,7 @@
 # make lint   rustfmt, clippy, rustdoc, and builds for other systems and with the oldest Rust
 # make bench  this library, Mitogen, execnet and the plain tools on the same work: a table, and JSON lines in
 #             target/bench.jsonl. Fetches the two from PyPI once. QUICK=1: a small part, and fetches nothing;
-#             ONLY='start calls bulk fleet memory': some of its sections
+#             ONLY='start calls chain bulk fleet memory': some of its sections
 # make bench-modules  the first calls of applications of PyPI, beside the same import from local disk and beside
 #             Mitogen's: a table, and JSON lines in target/bench-modules.jsonl. QUICK=1: one run of each, and
 #             fetches no Mitogen; ONLY='django rich': some of them

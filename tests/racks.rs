@@ -2,6 +2,7 @@
 //! need crosses the way to that one once.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use econtext::{Context, Error, Pending, Router, Select, Sender, Ssh};
 
@@ -18,6 +19,7 @@ const HOSTS: [(&str, &str, &str); 4] = [
 ];
 /// The bastion's address on the program's side.
 const BASTION: &str = "192.0.2.2";
+/// Each way, on each link.
 const DELAY_MS: u32 = 5;
 
 /// The bastion alone is reached from the program's host.
@@ -35,23 +37,20 @@ impl Stand {
         for (host, ours, theirs) in HOSTS {
             network.link([("bastion", &on(ours)), (host, &on(theirs))]);
         }
-        for [a, b] in [["home", "bastion"]].into_iter().chain(HOSTS.map(|it| ["bastion", it.0])) {
-            network.delay([a, b], DELAY_MS);
-        }
         let hosts = HOSTS.map(|(host, _, address)| network.sshd(host, address)).into();
         Stand { bastion: network.sshd("bastion", BASTION), hosts, network }
     }
 
     /// From the program's host.
     fn bastion(&self) -> Ssh {
-        let method = self.bastion.ssh_at(BASTION).ssh_path(self.network.ssh_path("home"));
-        method.name("bastion")
+        let method = self.bastion.far_ssh_at(BASTION, DELAY_MS).name("bastion");
+        method.ssh_path(self.network.ssh_path("home"))
     }
 
     /// From the bastion.
     fn hosts(&self) -> impl Iterator<Item = Ssh> {
         let hosts = self.hosts.iter().zip(HOSTS);
-        hosts.map(|(sshd, (name, _, address))| sshd.ssh_at(address).name(name))
+        hosts.map(|(sshd, (name, _, address))| sshd.far_ssh_at(address, DELAY_MS).name(name))
     }
 
     /// The bastion and what is behind it; their starts overlap.
@@ -100,13 +99,17 @@ fn hosts_behind_a_bastion_are_started_at_once_and_called() {
         let router = Router::new().unwrap();
         router.modules().source("work", WORK);
         // There is no way around the bastion.
-        let direct = stand.hosts().next().unwrap().ssh_path(stand.network.ssh_path("home"));
+        let direct = stand.hosts[0].ssh_at(HOSTS[0].2).ssh_path(stand.network.ssh_path("home"));
         let error = router.connect(direct).unwrap_err().to_string();
         assert!(error.contains("Network is unreachable"), "{error}");
 
         let (bastion, hosts) = stand.start(&router);
         are_in_their_places(&hosts);
         assert!(bastion.is_connected());
+        // The network is what it is meant to be: there and back, over two links.
+        let begin = Instant::now();
+        hosts[0].call::<u32>("os:getpid", ()).unwrap();
+        assert!(begin.elapsed() >= Duration::from_millis(4 * u64::from(DELAY_MS)));
 
         // All are in a call at once, and each has a channel to here and one from here.
         let (sender, arrivals) = router.channel::<Sender<usize>>();

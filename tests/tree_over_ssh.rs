@@ -7,11 +7,13 @@ use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 
-use econtext::{Context, Error, Level, Prompt, PromptKind, Router, Ssh, Sudo};
+use econtext::{Context, Error, Level, Local, Prompt, PromptKind, Router, Ssh, Sudo};
 
 mod support;
 
-use support::{Log, Machine, Process, Prompts, User, descendants, isolated};
+use support::{
+    Log, Machine, Process, Prompts, Sshd, User, descendants, for_each_kind_of_python, isolated,
+};
 
 const WORK: &str = r#"
 import logging, os, sys
@@ -365,6 +367,38 @@ fn a_wrong_password_behind_hops_is_one_line_with_the_name_of_the_context() {
             seen += &format!("{record} {record:?}");
         }
         assert!(!seen.contains("hunter2"), "{seen}");
+    });
+}
+
+#[test]
+fn each_kind_of_python_carries_questions_and_attempts() {
+    isolated(|| {
+        let user = User::new("/bin/bash");
+        user.set_password(SECRETS[0]);
+        let sshd = Sshd::start_with(ASKS);
+        let method = || sshd.ssh().user(user.name()).name("behind");
+        for_each_kind_of_python(|python| {
+            user.write(".bashrc", "");
+            let prompts = Prompts::answering(["hunter2-no", SECRETS[0]]);
+            let router = Router::builder().on_prompt(prompts.handler()).on_log(|_| {}).build();
+            let router = router.unwrap();
+            router.modules().source("work", WORK);
+            let parent = router.connect(Local::new().python(&python.path)).unwrap();
+            let who = |method: Ssh| {
+                let context = parent.start(method);
+                let who = context.call::<u32>("work:who", ());
+                who.inspect(|_| context.shutdown().unwrap()).map_err(|error| error.to_string())
+            };
+            assert_eq!(who(method()), Ok(user.uid()));
+            let asked: Vec<_> = prompts.prompts().into_iter().map(|it| it.attempt).collect();
+            assert_eq!(asked, [1, 2]);
+            let refused = "behind: logging in: the password was refused".to_string();
+            assert_eq!(who(method().password("hunter2-no")), Err(refused));
+            // The password is given to each attempt.
+            user.write(".bashrc", "head -c 2000 >/dev/null\n");
+            assert_eq!(who(method().password(SECRETS[0])), Ok(user.uid()));
+            router.shutdown().unwrap();
+        });
     });
 }
 

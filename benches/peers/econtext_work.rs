@@ -114,8 +114,12 @@ impl Work<'_> {
     /// The start and the first call, which travel together.
     fn start(&mut self, place: &[&str]) -> Answer {
         let begin = Instant::now();
-        let context = match place {
-            ["local"] => self.router.start(Local::new().python(self.python)),
+        let (levels, place) = match place {
+            ["chain", levels, place @ ..] => (levels.parse()?, place),
+            place => (1, place),
+        };
+        let mut context = match place {
+            ["local"] => self.router.start(self.local()),
             ["ssh", config, port, shared @ ..] => {
                 let mut ssh = Ssh::new("127.0.0.1").config_file(config).port(port.parse()?);
                 if let [socket] = shared {
@@ -125,10 +129,18 @@ impl Work<'_> {
             }
             _ => return Err(format!("cannot: start {}", place.join(" ")).into()),
         };
+        for _ in 1..levels {
+            let next = context.start(self.local());
+            self.contexts.push(std::mem::replace(&mut context, next));
+        }
         let pid = context.call::<u32>("os:getpid", ())?;
         let took = begin.elapsed();
         self.contexts.push(context);
         Ok(vec![took.as_secs_f64(), f64::from(pid)])
+    }
+
+    fn local(&self) -> Local {
+        Local::new().python(self.python)
     }
 
     /// From now on what goes each way is counted, by a log that has all of it: nothing to be timed.
@@ -141,7 +153,7 @@ impl Work<'_> {
 
     fn fleet(&mut self, count: usize) -> Answer {
         let begin = Instant::now();
-        let start = |_| self.router.start(Local::new().python(self.python));
+        let start = |_| self.router.start(self.local());
         let contexts: Vec<Context> = (0..count).map(start).collect();
         get(contexts.iter().map(|context| context.call_async::<u32>("os:getpid", ())))?;
         let took = begin.elapsed();

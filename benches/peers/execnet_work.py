@@ -20,7 +20,14 @@ channels = {}
 
 
 def connect(*place):
-    """A gateway and the process id of its child. Places: local; ssh, configuration, port, control path."""
+    """A gateway and the process id of its child. Places: local; ssh, configuration, port, control path; chain, levels
+    and the place of the first."""
+    if place[0] == 'chain':
+        gateway, pid = connect(*place[2:])
+        for _ in range(1, int(place[1])):
+            gateway = group.makegateway('popen//python=%s//via=%s' % (PYTHON, gateway.id))
+            pid = gateway.remote_exec(PID).receive()
+        return gateway, pid
     spec = 'popen//python=%s' % PYTHON
     if place[0] == 'ssh':
         options = '-F %s -p %s' % place[1:3] + ''.join(' -o ControlPath=' + it for it in place[3:])

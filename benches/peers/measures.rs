@@ -11,8 +11,14 @@ use crate::report::Report;
 use crate::servers::{Place, Servers};
 
 /// Their names, and what they do.
-pub const SECTIONS: &[(&str, Section)] =
-    &[("start", start), ("calls", calls), ("bulk", bulk), ("fleet", fleet), ("memory", memory)];
+pub const SECTIONS: &[(&str, Section)] = &[
+    ("start", start),
+    ("calls", calls),
+    ("chain", chain),
+    ("bulk", bulk),
+    ("fleet", fleet),
+    ("memory", memory),
+];
 
 type Section = fn(&mut Bench);
 
@@ -187,6 +193,35 @@ fn calls(bench: &mut Bench) {
                 bench.in_turn(&mut all, (&queued, "calls/s"), ("queued", 20_000), 5, rate);
             }
         }
+    }
+}
+
+/// Children of children: local ones of each depth, and two behind ssh; ssh alone, to compare with.
+fn chain(bench: &mut Bench) {
+    let mut chains: Vec<Place> = (1..=4).map(|levels| Place::local().chain(levels)).collect();
+    let places = bench.servers.places();
+    let ssh = places.iter().find(|place| place.is_direct() && !place.is_local());
+    chains.extend(ssh.into_iter().flat_map(|ssh| [ssh.chain(1), ssh.chain(3)]));
+    for place in &chains {
+        let first = format!("{}: first one to the result of its last", place.name);
+        let further = format!("{}: further one to the result of its last", place.name);
+        bench.rounds(&place.name, bench.part(11), |bench, kind| {
+            let mut it = bench.spawn(kind)?;
+            let seconds = it.start(&place.words())?;
+            let (label, again) = match kind {
+                Kind::Plain => (place.floor(), seconds),
+                _ => (kind.name(), it.start(&place.words())?),
+            };
+            bench.report.add(&first, "ms", label, seconds * 1e3);
+            bench.report.add(&further, "ms", label, again * 1e3);
+            Ok(())
+        });
+    }
+    for place in &chains {
+        let measure = format!("{}: call of its last, round trip", place.name);
+        let mut all = bench.connected(&measure, place, false);
+        let us = |count: f64, seconds: f64| seconds / count * 1e6;
+        bench.in_turn(&mut all, (&measure, "us"), ("calls", 1000), 11, us);
     }
 }
 

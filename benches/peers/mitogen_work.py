@@ -23,7 +23,12 @@ pids = []
 
 
 def connect(*place):
-    """A context. Places: local; ssh, configuration, port, control path."""
+    """A context. Places: local; ssh, configuration, port, control path; chain, levels and the place of the first."""
+    if place[0] == 'chain':
+        context = connect(*place[2:])
+        for _ in range(1, int(place[1])):
+            context = router.local(via=context, python_path=PYTHON, connect_timeout=PATIENCE)
+        return context
     if place[0] == 'local':
         return router.local(python_path=PYTHON, connect_timeout=PATIENCE)
     args = ['-F', place[1]]

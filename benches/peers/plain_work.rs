@@ -8,16 +8,21 @@ use crate::work::{Answer, count, random, serve};
 
 /// Answers commands until stdin ends. `python` is the interpreter that is started.
 pub fn run(python: &str) -> ExitCode {
-    let mut place: Vec<String> = vec![];
+    let (mut place, mut levels): (Vec<String>, usize) = (vec![], 1);
     serve(|name, words| match name {
         "start" => {
-            place = command_line(words);
-            start(&place, python)
+            if let ["chain", count, first @ ..] = words {
+                (place, levels) = (command_line(first), count.parse()?);
+                chain(&place, python, levels)
+            } else {
+                (place, levels) = (command_line(words), 1);
+                start(&place, python)
+            }
         }
         "two" => two_starts(python),
         "first" => first(python, words),
         "fleet" => fleet(python, count(words, 0)?),
-        "calls" => calls(&place, count(words, 0)?),
+        "calls" => calls(&place, levels, count(words, 0)?),
         "up" => up(&place, count(words, 0)?),
         "down" => down(&place, count(words, 0)?),
         _ => Err(format!("cannot: {name}").into()),
@@ -44,6 +49,19 @@ fn start(place: &[String], python: &str) -> Answer {
         [] => Tool::new(&words(&[python, "-S", "-E", "-c", "import os; os.write(1, b'x')"]))?,
         place => Tool::at(place, &format!("{python} -c 'print(1)'"))?,
     };
+    tool.read_byte()?;
+    let took = begin.elapsed();
+    tool.end()?;
+    Ok(vec![took.as_secs_f64(), 0.0])
+}
+
+/// To the first byte of the last of so many interpreters, each of which starts the next.
+fn chain(place: &[String], python: &str, levels: usize) -> Answer {
+    const NEXT: &str = "import os, sys; left, code = int(sys.argv[1]), sys.argv[2]; \
+        words = [sys.executable, \"-S\", \"-E\", \"-c\", code, str(left - 1), code]; \
+        os.spawnv(os.P_WAIT, words[0], words) if left > 1 else os.write(1, b\"x\")";
+    let begin = Instant::now();
+    let mut tool = Tool::at(place, &format!("exec {python} -S -E -c '{NEXT}' {levels} '{NEXT}'"))?;
     tool.read_byte()?;
     let took = begin.elapsed();
     tool.end()?;
@@ -83,9 +101,9 @@ fn fleet(python: &str, count: usize) -> Answer {
     Ok(vec![begin.elapsed().as_secs_f64()])
 }
 
-/// One byte to `cat` and back.
-fn calls(place: &[String], count: usize) -> Answer {
-    let mut tool = Tool::at(place, "cat")?;
+/// One byte to `cat` and back; in a chain by one for each level on the way, there and back.
+fn calls(place: &[String], levels: usize, count: usize) -> Answer {
+    let mut tool = Tool::at(place, &vec!["cat"; 2 * levels - 1].join(" | "))?;
     let mut round_trip = || {
         tool.stdin.write_all(b"x")?;
         tool.read_byte()

@@ -153,7 +153,7 @@ fn move_to(pid: i32, cpus: &str) {
 pub struct Place {
     pub name: String,
     /// What the contenders are told: `local`; or `ssh`, the configuration, the port, and where there is one
-    /// the socket of a shared connection.
+    /// the socket of a shared connection. For a chain `chain` and the number of its levels are in front.
     words: Vec<String>,
     is_direct: bool,
 }
@@ -161,6 +161,15 @@ pub struct Place {
 impl Place {
     pub fn local() -> Place {
         Place { name: "local".into(), words: vec!["local".into()], is_direct: true }
+    }
+
+    /// A chain of so many levels: the first is here, each other one a local child of the one before.
+    pub fn chain(&self, levels: usize) -> Place {
+        let below = std::iter::repeat_n("local", levels - 1);
+        let names: Vec<&str> = [&*self.name].into_iter().chain(below).collect();
+        let mut words = vec!["chain".into(), levels.to_string()];
+        words.extend(self.words.iter().cloned());
+        Place { name: format!("chain {}", names.join(", ")), words, is_direct: self.is_direct }
     }
 
     pub fn words(&self) -> Vec<&str> {
@@ -183,9 +192,10 @@ impl Place {
 
     /// What the plain tools do at a start.
     pub fn floor(&self) -> &'static str {
-        match self.is_local() {
-            true => "floor: python -S -E, first byte",
-            false => "floor: ssh python -c 'print(1)'",
+        match self.words[0].as_str() {
+            "local" => "floor: python -S -E, first byte",
+            "chain" => "floor: python -S -E each, first byte",
+            _ => "floor: ssh python -c 'print(1)'",
         }
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use econtext::Ssh;
 
 use super::users::is_root;
-use super::{Sshd, TempDir, leave_out, script, skip};
+use super::{Sshd, TempDir, script, skip};
 
 /// Some hosts.
 #[derive(Debug)]
@@ -56,21 +56,6 @@ impl Network {
         set(&["-n", &namespace(host), "link", "set", &format!("to-{other}"), "down"]);
     }
 
-    /// From now on what goes over the link takes this long, each way; noted as left out where the kernel has no
-    /// delays.
-    pub fn delay(&self, [a, b]: [&str; 2], delay_ms: u32) {
-        for (host, other) in [(a, b), (b, a)] {
-            let (host, device) = (namespace(host), format!("to-{other}"));
-            let netem = ["root", "netem", "delay", &format!("{delay_ms}ms")];
-            let words = [&["-n", &host, "qdisc", "add", "dev", &device], &netem[..]].concat();
-            let output = run("tc", &words);
-            if !output.status.success() {
-                let why = String::from_utf8_lossy(&output.stderr);
-                return leave_out("delays in networks of one's own", why.trim());
-            }
-        }
-    }
-
     /// How many bytes have come over a link, as the host has it.
     pub fn received(&self, host: &str, other: &str) -> u64 {
         let (host, device) = (namespace(host), format!("to-{other}:"));
@@ -97,9 +82,20 @@ impl Network {
 impl Sshd {
     /// As [`Sshd::ssh`], for clients that reach it at this address.
     pub fn ssh_at(&self, address: &str) -> Ssh {
-        let alias = format!("HostKeyAlias [127.0.0.1]:{}", self.port());
-        let config = self.config_with("config-elsewhere", &alias);
-        Ssh::new(address).port(self.port()).config_file(config)
+        self.reached(address, "config-elsewhere", "")
+    }
+
+    /// The same, for what takes this long each way. (The kernel's own delays, netem, are not in every kernel.)
+    pub fn far_ssh_at(&self, address: &str, delay_ms: u32) -> Ssh {
+        let program = self.file("delay.py", include_str!("delay.py"));
+        let program = program.display();
+        let lines = format!("ProxyCommand python3 {program} {delay_ms} %h %p");
+        self.reached(address, "config-far", &lines)
+    }
+
+    fn reached(&self, address: &str, name: &str, lines: &str) -> Ssh {
+        let alias = format!("HostKeyAlias [127.0.0.1]:{}\n{lines}", self.port());
+        Ssh::new(address).port(self.port()).config_file(self.config_with(name, &alias))
     }
 }
 
@@ -132,11 +128,7 @@ fn remove_stale() {
 }
 
 fn ip(words: &[&str]) -> Output {
-    run("ip", words)
-}
-
-fn run(program: &str, words: &[&str]) -> Output {
-    let mut command = Command::new(program);
+    let mut command = Command::new("ip");
     command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").args(words);
     command.output().unwrap_or_else(|error| panic!("iproute2: {command:?}: {error}"))
 }
