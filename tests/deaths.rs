@@ -5,12 +5,13 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use econtext::{Context, Error, Local, Pending, Router, RouterBuilder, Sender, Value};
+use econtext::{Context, Error, Local, Pending, Router, RouterBuilder, Sender, Ssh, Value};
 
 mod support;
 
 use support::{
-    Log, Process, Python, TempDir, interpreters, isolated, master, mkfifo, process_of, script,
+    Log, Process, Prompts, Python, TempDir, fake_ssh, interpreters, isolated, master, mkfifo,
+    process_of, script,
 };
 
 /// A grace period that tests wait for.
@@ -595,5 +596,44 @@ fn a_context_that_does_not_read_its_parent_for_a_stopped_child_sees_the_parents_
         parent.wait_end();
         child.signal(libc::SIGKILL);
         child.wait_end();
+    });
+}
+
+#[test]
+fn what_is_queued_for_a_child_does_not_keep_the_answer_from_what_it_asks() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let ssh = fake_ssh(&dir, "ask \"deploy@web1's password: \"\nlogged_in\nrun");
+        let prompts = Prompts::answering(["secret"]);
+        let router = build(Router::builder().on_prompt(prompts.handler()).on_log(|_| {}));
+        let parent = router.connect(any("parent")).unwrap();
+        let child = parent.start(Ssh::new("web1").ssh_path(&ssh));
+        // Beyond what a parent keeps for a child that is up.
+        let data = vec![0; 1 << 20];
+        let calls: Vec<Pending<usize>> =
+            (0..24).map(|_| child.call_async("work:size", (&data[..],)).unwrap()).collect();
+        for call in calls {
+            assert_eq!(call.get_timeout(SOON).unwrap(), data.len());
+        }
+        assert_eq!(prompts.asked().len(), 1);
+    });
+}
+
+#[test]
+fn a_child_that_leaves_something_behind_which_prints_for_ever_is_gone_all_the_same() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let router = router(LONG);
+        for python in kinds() {
+            let wrapper = format!("yes >&2 &\nexec {} \"$@\"", python.path.display());
+            let wrapper = script(&dir, &python.name, &wrapper);
+            let parent = router.connect(local(python, "parent")).unwrap();
+            let child = parent.connect(Local::new().python(wrapper).name("child")).unwrap();
+            let pending = child.call_async::<Value>("time:sleep", (1000,)).unwrap();
+            process_of(&child).signal(libc::SIGKILL);
+            assert!(told(pending).contains(KILLED));
+            parent.call::<Value>("os:getpid", ()).unwrap();
+            assert_soon(|| parent.shutdown()).unwrap();
+        }
     });
 }

@@ -483,7 +483,7 @@ class Start(object):
         timers.cancel(self.timer)
         if self.is_over:
             return
-        for _ in range(1024):  # something that it has left behind may print for ever
+        for _ in range(16):  # something that it has left behind may print for ever
             if not (self.has_exited and self.stderr.read()):
                 break
         self.stderr.close()
