@@ -158,7 +158,7 @@ fn each_context_on_the_way_notes_the_block_of_who_asked() {
 fn one_that_does_not_come_up_leaves_nothing() {
     isolated(|| {
         for_each_kind_of_python(|python| {
-            let (router, log, chain) = chain(python, 2);
+            let (router, _, chain) = chain(python, 2);
             let error =
                 chain[1].call::<Context>("starter:start", ("/no/such/python", "no")).unwrap_err();
             assert!(error.to_string().contains("/no/such/python"), "{error}");
@@ -167,8 +167,6 @@ fn one_that_does_not_come_up_leaves_nothing() {
                     context.call("starter:known", ()).unwrap();
                 assert!(known.iter().all(|id| *id == chain[1].id()), "{known:?}");
             }
-            let records = log.records();
-            assert!(records.iter().all(|it| it.logger != "econtext"), "{records:#?}");
             router.shutdown().unwrap();
         });
     });

@@ -5,7 +5,7 @@ use econtext::{Context, Error, Local, Pending, Router, RouterBuilder, Sender, Va
 
 mod support;
 
-use support::{Log, Python, TempDir, interpreters, isolated, program};
+use support::{Log, Python, TempDir, interpreters, isolated, mkfifo, program};
 
 const FORGER: &str = include_str!("trust/forger.py");
 const MEDDLER: &str = include_str!("support/meddler.py");
@@ -465,9 +465,12 @@ fn a_report_of_a_start_that_cannot_be_read_fails_that_start() {
         for_each_tree(Router::builder, |tree| {
             // One that never comes up, so that its parent can report what it likes.
             let dir = TempDir::new();
-            let stuck = program(&dir, "stuck", "#!/bin/sh\nexec sleep 1000\n");
+            let runs = mkfifo(&dir, "runs");
+            let text = format!("#!/bin/sh\necho > {}\nexec sleep 1000\n", runs.display());
             let parent = &tree.chain[1];
-            let start = parent.start(Local::new().python(stuck).name("stuck"));
+            let stuck = Local::new().python(program(&dir, "stuck", &text)).name("stuck");
+            let start = parent.start(stuck);
+            std::fs::read(runs).unwrap();
             parent.call::<()>("forger:misreport", (start.id(),)).unwrap();
             let error = start.info().unwrap_err().to_string();
             let text = "stuck: starting the process: second: a report of a start cannot be read: ";
