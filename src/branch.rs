@@ -22,11 +22,12 @@ use crate::stream::Patience;
 use crate::{ConnectError, ExitStatus, Prompt, Stage, Value};
 
 /// What a context needs for its first child, in the order in which it imports it.
-pub(crate) const MODULES: [&str; 5] = [
-    "econtext.channel",
+pub(crate) const MODULES: [&str; 6] = [
     "econtext.relay",
     "econtext.routes",
     "econtext.handshake",
+    "econtext.process",
+    "econtext.clock",
     "econtext.parent",
 ];
 

@@ -11,16 +11,18 @@ from __future__ import absolute_import
 import os, sys, zlib
 from econtext import core
 from econtext.core import importer, router, text, _socket, _thread
-channel, handshake, parent = map(core.load, ('econtext.channel', 'econtext.handshake', 'econtext.parent'))
+channel, handshake, processes = map(core.load, ('econtext.channel', 'econtext.handshake', 'econtext.process'))
+timers = core.load('econtext.clock').timers
 
-ANEW = 'econtext.relay', 'econtext.routes', 'econtext.parent'  # they know of children; in the order of their imports
+# They know of children; in the order of their imports.
+ANEW = 'econtext.relay', 'econtext.routes', 'econtext.clock', 'econtext.parent'
 REASON = text('this is a copy of the context that had it')
 requests = {}  # copies to be made, by what the main thread is told
 kept = []  # files whose end would close a descriptor that is another's by then
 
 
-class Process(parent.Process):
-    """A copy of this process; see parent.Process. EnvironmentError where the main thread is not free in time."""
+class Process(processes.Process):
+    """A copy of this process; see econtext.process. EnvironmentError where the main thread is not free in time."""
 
     def __init__(self, plan):
         self.tty = self.slave = None
@@ -41,7 +43,7 @@ class Process(parent.Process):
             self.socket, theirs = _socket.socketpair()
             self.stderr, end = fds = core.pipe()
             core.flush()  # or it would be said twice
-            self.pid = parent.fork()
+            self.pid = processes.fork()
             if not self.pid:
                 become(self, theirs, end)
             theirs.close()
@@ -91,7 +93,7 @@ def close(process):
     stream, routes = router.stream, router.routes
     fds = set(router.watched)
     fds.update((stream.fd_in, stream.fd_out, router.wake_fd, router.woken_by, router.rouse_fd, router.roused_by,
-                router.errors, process.stderr, parent.timers.fd, parent.timers.end))
+                router.errors, process.stderr, timers.fd, timers.end))
     fds.update(source.fd for source in router.sources + router.loggers)
     fds.update(process.done.fds or ())
     process.done.fds = None  # the thread that waits for it is not here

@@ -10,7 +10,8 @@ from __future__ import absolute_import
 import binascii, os, pwd
 from econtext import core
 from econtext.core import text
-handshake, parent, texts = map(core.load, ('econtext.handshake', 'econtext.parent', 'econtext.texts'))
+attempt, conversation, handshake, process, texts = map(core.load, (
+    'econtext.attempt', 'econtext.conversation', 'econtext.handshake', 'econtext.process', 'econtext.texts'))
 
 TIMEOUT_MS = 30000
 PLAIN = frozenset(bytearray(b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/.-_+'))
@@ -65,7 +66,7 @@ def plan(name, argv, stage, **more):
 def local(python=None, name=None):
     """A context on this machine, of the same user."""
     command, stage = launch(python)
-    return parent.begin(name or 'local', [(plan(name or 'local', command, stage, name_has_pid=not name), None)])
+    return attempt.begin(name or 'local', [(plan(name or 'local', command, stage, name_has_pid=not name), None)])
 
 
 def argv(prefix, python=None, name=None):
@@ -75,7 +76,7 @@ def argv(prefix, python=None, name=None):
         raise ValueError('argv() got no words: without a program, use local()')
     name = name or text('exec.%s') % text(os.path.basename(prefix[0]))
     command, stage = launch(python)
-    return parent.begin(name, [(plan(name, prefix + command, stage), None)])
+    return attempt.begin(name, [(plan(name, prefix + command, stage), None)])
 
 
 def ssh(host, user=None, port=None, identity=None, password=None, passphrase=None, config_file=None, args=(),
@@ -92,12 +93,12 @@ def ssh(host, user=None, port=None, identity=None, password=None, passphrase=Non
     if answers:
         names = password_names(words, user, host) if 'password' in answers else None
         end = [b'-o', b'BatchMode=no', b'-o', b'NumberOfPasswordPrompts=3']
-        talk = handshake.Conversation(answers, names)
+        talk = conversation.Conversation(answers, names)
     command, stage = launch(python)
     name = name or text('ssh.%s%s') % (text(host.rpartition(b'@')[2]), ':%s' % port if port else '')
     plans = plan(name, words + end + [b'--', host, command_line(command)], stage, env=list(texts.SSH_ENVIRONMENT),
                  asks='terminal' if talk else 'nowhere', ssh=True)
-    return parent.begin(name, [(plans, talk)])
+    return attempt.begin(name, [(plans, talk)])
 
 
 def ssh_words(user, port, identity, config_file, args):
@@ -129,7 +130,7 @@ def path_value(path):
 def password_names(words, user, host):
     """Who asks for the host's password, user@host in lower case; None where nobody else can ask."""
     configured = {}
-    for line in text(parent.output(words + [b'-G', b'--', host])).splitlines():
+    for line in text(process.output(words + [b'-G', b'--', host])).splitlines():
         key, _, value = line.partition(' ')
         configured.setdefault(key.lower(), []).append(value.strip().lower())
     hosts = configured.get('hostname')
@@ -153,5 +154,5 @@ def sudo(user='root', password=None, args=(), python=None, name=None):
     else:
         token = binascii.hexlify(os.urandom(8))
         last = options + [b'-p', token + b': ', b'--'] + command
-        talk = handshake.Conversation({'password': raw(password)}, token=text(token))
-    return parent.begin(name, [(plan(name, silent, stage), None), (plan(name, last, stage, asks='terminal'), talk)])
+        talk = conversation.Conversation({'password': raw(password)}, token=text(token))
+    return attempt.begin(name, [(plan(name, silent, stage), None), (plan(name, last, stage, asks='terminal'), talk)])

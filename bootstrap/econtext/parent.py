@@ -6,18 +6,18 @@ answers what is asked; or from code here, by one of `local`, `ssh`, `sudo` and `
 ('up', pid, first message), ('failed', stage, noise, why or None, exit status or None) and ('lost', why or None, exit
 status or None).
 Processes are started on a thread of the call's; all else runs on the thread that leads.
-Not here: who may send what to whom (econtext.routes).
+Not here: who may send what to whom (econtext.routes), and the process itself (econtext.process).
 """
 from __future__ import absolute_import
-import errno, fcntl, os, sys, termios
+import os
 from econtext import core
-from econtext.core import clock, dumps, router, signal, text, _socket, _thread
-routes, handshake = core.load('econtext.routes'), core.load('econtext.handshake')
+from econtext.core import router, signal, text, _thread
+core.load('econtext.routes')
+handshake, process, timers = core.load('econtext.handshake'), core.load('econtext.process'), core.load('econtext.clock').timers
 
 SPAWN, PYTHON, CORE, HELLO = 0, 1, 2, 3  # how far a start has come
 LAST_WORDS, TERM_TO_KILL, KILL_TO_GIVE_UP = .5, .25, 5  # seconds
-OUTPUT_BYTES, OUTPUT_SECONDS = 1 << 20, 5  # of a program that is asked something
-NAME = __name__
+QUIET = .3  # seconds without output, after which an unterminated line of unknown words is a question
 
 
 class ConnectError(core.ChannelError):
@@ -44,201 +44,9 @@ def argv(*args, **kwargs):
     return core.load('econtext.methods').argv(*args, **kwargs)
 
 
-class Clock(object):
-    """Has functions called on the thread that leads, later. Its own thread is there only while something is due."""
-
-    def __init__(self):
-        self.lock, self.timers, self.running = _thread.allocate_lock(), [], False
-        self.fd, self.end = core.pipe()
-        core.private(self.end, os.O_NONBLOCK)
-
-    def after(self, seconds, function):
-        timer = clock() + seconds, function
-        with self.lock:
-            self.timers.append(timer)
-            if self.running:
-                router.rouse(self.end)
-            else:
-                self.running = True
-                _thread.start_new_thread(self.run, ())
-        return timer
-
-    def cancel(self, timer):
-        """Gives the seconds that were left."""
-        with self.lock:
-            if timer in self.timers:
-                self.timers.remove(timer)
-                if not self.timers:  # the thread need not stay until then
-                    router.rouse(self.end)
-        return timer and max(0, timer[0] - clock())
-
-    def run(self):
-        poll = core.Poll()
-        poll.register(self.fd, 1)
-        while True:
-            with self.lock:
-                now = clock()
-                due = [timer for timer in self.timers if timer[0] <= now]
-                self.timers = [timer for timer in self.timers if timer[0] > now]
-                if not (due or self.timers):
-                    self.running = False
-                    return
-                wait_ms = 0 if due else (min(timer[0] for timer in self.timers) - now) * 1000 + 1
-            for timer in due:
-                router.defer(timer[1])
-            if router.poll(poll, wait_ms):
-                os.read(self.fd, core.LARGE)
-
-
-def fork():
-    """os.fork() without the warning of threads: nothing is called in the copy that could wait for one."""
-    import warnings
-    ours = ('ignore', None, DeprecationWarning, NAME, 0)
-    warnings.filters.insert(0, ours)  # it is for this module alone
-    getattr(warnings, '_filters_mutated', int)()
-    try:
-        return os.fork()
-    finally:
-        warnings.filters.remove(ours)
-        getattr(warnings, '_filters_mutated', int)()
-
-
-def descriptors():
-    """Those that a copy of this process has to close before it executes something."""
-    try:
-        return [int(name) for name in os.listdir('/proc/self/fd' if os.path.isdir('/proc/self/fd') else '/dev/fd')]
-    except (EnvironmentError, ValueError):
-        return range(1024)
-
-
-def execute(argv, env, cwd, fds, tty):
-    """Become the program, in a copy of this process. Whatever it is called from, it does not come back."""
-    os.setsid()
-    if tty is not None:
-        fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
-    for target, fd in enumerate(fds):
-        os.dup2(fd, target)
-    for fd in descriptors():
-        if fd > 2:
-            try:
-                fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-            except EnvironmentError:
-                pass
-    for name in 'SIGPIPE', 'SIGXFZ', 'SIGXFSZ', 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGCHLD':
-        try:
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-        except (AttributeError, ValueError):
-            pass
-    if cwd is not None:
-        os.chdir(cwd)
-    problem = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    dirs = [b''] if b'/' in argv[0] else [dir or b'.' for dir in env.get(b'PATH', b'/bin:/usr/bin').split(b':')]
-    for dir in dirs:
-        try:
-            os.execve(os.path.join(dir, argv[0]), argv, env)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                problem = error
-    raise problem
-
-
-class Process(object):
-    """A process that was started by a plan. EnvironmentError where it cannot be."""
-
-    def __init__(self, plan):
-        argv = plan['argv']
-        env = dict(getattr(os, 'environb', os.environ))
-        env.update(plan.get('env', ()))
-        self.tty = self.slave = None
-        self.socket, theirs = _socket.socketpair()
-        fds = []  # to be closed if it fails
-        try:
-            for _ in range(2):
-                fds.append(os.dup(self.socket.fileno()))
-            self.fd, self.fd_out = fds
-            self.stderr, stderr = core.pipe()
-            fds += self.stderr, stderr
-            news, said = map(core.private, os.pipe())
-            fds += news, said
-            if plan.get('asks') == 'terminal':
-                self.tty, self.slave = os.openpty()
-                fds += self.tty, self.slave
-                for fd in self.tty, self.slave:
-                    core.private(fd, os.O_NONBLOCK if fd == self.tty else 0)
-                mode = termios.tcgetattr(self.slave)
-                mode[3] &= ~termios.ECHO
-                termios.tcsetattr(self.slave, termios.TCSANOW, mode)
-            self.pid = fork()
-            if not self.pid:
-                try:
-                    stdio = theirs.fileno(), theirs.fileno(), stderr
-                    execute(argv, env, plan.get('cwd'), stdio, self.slave)
-                except BaseException:
-                    os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
-                finally:
-                    os._exit(127)
-            for fd in stderr, said:
-                fds.remove(fd)
-                os.close(fd)
-            problem = os.read(news, 4096)
-            if problem:
-                os.waitpid(self.pid, 0)
-                raise EnvironmentError(text('%s: %s') % (text(argv[0]), text(problem)))
-            fds.remove(news)
-            os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
-        except BaseException:
-            self.socket.close()
-            for fd in fds:
-                os.close(fd)
-            raise
-        finally:
-            theirs.close()
-
-    def signal(self, number, group):
-        try:
-            (os.killpg if group else os.kill)(self.pid, number)
-        except EnvironmentError:  # it has gone, or is another user's, and has seen the stream's end
-            pass
-
-    def wait(self, done):
-        """Have `done(exit status)` called when it has ended."""
-        def reap():
-            try:
-                status = os.waitpid(self.pid, 0)[1]
-                return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            except EnvironmentError:  # somebody else has waited for it
-                return None
-
-        def wait():
-            status = reap()
-            router.defer(lambda: done(status))
-
-        def ended():
-            router.unwatch(fd)
-            os.close(fd)
-            done(reap())
-        try:
-            fd = os.pidfd_open(self.pid)
-        except (AttributeError, EnvironmentError):
-            _thread.start_new_thread(wait, ())
-        else:
-            router.watch(fd, ended)
-
-    def close_tty(self):
-        if self.tty is not None:
-            os.close(self.tty)
-            os.close(self.slave)
-            self.tty = None
-
-    def abandon(self):
-        """End it: nobody looks after it."""
-        self.signal(signal.SIGKILL, True)
-        self.socket.close()
-        for fd in self.fd, self.fd_out, self.stderr:
-            os.close(fd)
-        self.close_tty()
-
-
+def begin(*args):
+    """Start a context by plans: econtext.attempt.begin."""
+    return core.load('econtext.attempt').begin(*args)
 
 
 class Stderr(object):
@@ -296,7 +104,7 @@ class Terminal(object):
                 self.ask_if_quiet()
 
     def ask_if_quiet(self):
-        self.timer = timers.after(handshake.QUIET_MS / 1e3, lambda: self.ask(True))
+        self.timer = timers.after(QUIET, lambda: self.ask(True))
 
     def ask(self, quiet):
         if not self.waits and self.start.is_asked():
@@ -535,28 +343,7 @@ class Report(object):
             elif word == 'stop':
                 child.start.stop()
             elif word == 'find':
-                _thread.start_new_thread(lambda: self('found', output(value)), ())
-
-
-def output(argv):
-    """What a program prints until it ends; nothing where that takes too long."""
-    printed, poll, deadline = b'', core.Poll(), clock() + OUTPUT_SECONDS
-    try:
-        process = Process({'argv': argv})
-    except EnvironmentError:
-        return b''
-    poll.register(process.fd, 1)
-    try:
-        while clock() < deadline and len(printed) < OUTPUT_BYTES:
-            if router.poll(poll, (deadline - clock()) * 1000 + 1):
-                data = os.read(process.fd, core.LARGE)
-                if not data:
-                    return printed
-                printed += data
-        return b''
-    finally:
-        process.abandon()
-        os.waitpid(process.pid, 0)
+                _thread.start_new_thread(lambda: self('found', process.output(value)), ())
 
 
 def start(id, handle, plan):
@@ -585,7 +372,7 @@ def give_up(id, handle=None):
 def launch(id, plan, report):
     """Start a process by the plan, on this thread."""
     try:
-        process = (core.load('econtext.fork') if plan.get('fork') else sys.modules[NAME]).Process(plan)
+        made = (core.load('econtext.fork') if plan.get('fork') else process).Process(plan)
     except EnvironmentError as error:
         why = text(error)
         return router.defer(lambda: failed(id, report, SPAWN, b'', why, None))
@@ -593,85 +380,9 @@ def launch(id, plan, report):
     def attach():
         child = router.routes.children.get(id)
         if child and not router.closed:
-            Start(child, plan, process, report)
+            Start(child, plan, made, report)
         else:
-            process.abandon()
-            process.wait(lambda status: None)
+            made.abandon()
+            made.wait(lambda status: None)
             failed(id, report, SPAWN, b'', router.reason or 'it was given up', None)
     router.defer(attach)
-
-
-class Attempt(object):
-    """Hears how a start goes that was asked for here, and waits for that."""
-
-    def __init__(self, name, child, conversation):
-        self.name, self.child, self.conversation, self.said = name, child, conversation, b''
-        self.lock, self.news = _thread.allocate_lock(), None
-        self.lock.acquire()
-
-    def __call__(self, kind, *news):
-        if kind == 'stderr':
-            self.said = (self.said + news[0])[-4096:]
-            if self.news:
-                router.log('%s.stderr' % self.name, 20, news[0])
-        elif kind == 'asked':
-            talk = self.conversation or handshake.Conversation({})
-            move, line = talk.receive(news[0]) or news[1] and talk.quiet() or (None, None)
-            if move == 'fail':
-                self.child.start.cause = self.child.start.cause or line
-                router.defer(self.child.start.stop)
-            else:
-                self.child.start.terminal.answered(line if move else None)
-        elif not self.news:
-            self.news = (kind,) + news
-            self.lock.release()
-
-    def close(self):
-        """Who began it has heard how it ended."""
-
-    def wait(self):
-        """The exit status of an attempt that failed, and why; None where it is up."""
-        router.need()
-        self.lock.acquire()
-        if self.news[0] == 'up':
-            return None
-        if self.news[0] == 'failed':
-            stage, noise, why, status = self.news[1:]
-            lines = [line for line in text(noise + self.said).splitlines() if line.strip()]
-            why = why or ('exit status %s' % status if status is not None else 'the stream ended')
-            return stage, text('%s: %s%s') % (self.name, why, '; it printed: ' + lines[-1] if lines else '')
-        return HELLO, text('%s: it was lost') % self.name
-
-
-def begin(name, ways):
-    """Start a context by the first of `ways`, (plan, Conversation or None), that gets as far as Python; gives its
-    core.Context once it is up. ConnectError says why it does not come up."""
-    lock, ids = _thread.allocate_lock(), []
-    lock.acquire()
-    router.defer(lambda: router.routes.take_id(lambda id: (ids.append(id), lock.release())))
-    router.need()
-    lock.acquire()
-    if ids[0] is None:
-        raise ConnectError('%s: the parents have no more ids' % name)
-    id, children = ids[0], []
-
-    def announce():
-        children.append(router.routes.add(id, router.id))
-        router.stream.send(router.parent, core.ADD_ROUTE, dumps((id, router.id), 2))
-        lock.release()
-    router.defer(announce)
-    router.need()
-    lock.acquire()
-    for plan, conversation in ways:
-        attempt = Attempt(text(name), children[0], conversation)
-        launch(id, plan, attempt)
-        failed = attempt.wait()
-        if not failed:
-            return core.Context(id, children[0].start.name)
-        if failed[0] > PYTHON:
-            break
-    give_up(id)
-    raise ConnectError(failed[1])
-
-
-timers = Clock()

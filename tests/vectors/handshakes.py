@@ -1,6 +1,6 @@
 """Plays the transcripts of handshakes.txt to econtext.handshake, in a context: see tests/handshakes.rs."""
 from econtext import core
-handshake = core.load('econtext.handshake')
+talks, handshake = core.load('econtext.conversation'), core.load('econtext.handshake')
 
 
 def raw(value):
@@ -65,7 +65,7 @@ def play_terminal(name, fields):
     steps = [field for field in fields if field[0] not in ('password', 'passphrase', 'token')]
     token = [core.text(value) for key, value in fields if key == 'token']
     for way in cuts([value for key, value in steps if key == 'out']):
-        conversation, parts, left = handshake.Conversation(answers, token=token and token[0]), list(way), b''
+        conversation, parts, left = talks.Conversation(answers, token=token and token[0]), list(way), b''
         for at, (key, value) in enumerate(steps):
             if key == 'quiet':
                 move = conversation.quiet()
@@ -103,7 +103,7 @@ def names():
     asked = {}
     for shown in (u"deploy@web1's password: ", u'(deploy@WEB1) Password: ', u"me@gate's password: ", u'Password: ',
                   u"(me@gate) \rdeploy@web1's password: ", u"me@gate says\r\ndeploy@web1's password: "):
-        asked[shown] = handshake.Conversation({'password': b'hunter2'}, hosts).receive(shown.encode())[0]
+        asked[shown] = talks.Conversation({'password': b'hunter2'}, hosts).receive(shown.encode())[0]
     return sorted(shown for shown in asked if asked[shown] == 'type')
 
 
@@ -112,7 +112,7 @@ def unfit():
     refused = 0
     for answer in b'a\n', b'a\r', b'\0', b'a' * 1024:
         try:
-            handshake.Conversation({'password': answer})
+            talks.Conversation({'password': answer})
         except ValueError:
             refused += 1
     return refused
