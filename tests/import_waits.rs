@@ -70,6 +70,31 @@ def run(count):
     });
 }
 
+#[test]
+fn a_module_is_imported_while_another_thread_is_at_linecache() {
+    const CODE: &str = r#"
+import sys
+
+def run():
+    whole = sys.modules.get('linecache')
+    sys.modules['linecache'] = type(sys)('linecache')  # nothing of it has been executed yet
+    try:
+        return __import__('beside').VALUE
+    finally:
+        del sys.modules['linecache']
+        if whole:
+            sys.modules['linecache'] = whole
+"#;
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("app", CODE).source("beside", "VALUE = 'here'\n");
+            });
+            assert_eq!(run.text("app:run", ()), "here");
+        });
+    });
+}
+
 /// What a child does whose imports wait when its master is killed: it tells which ended, and how.
 const WAITING: &str = r#"
 import os, sys, threading

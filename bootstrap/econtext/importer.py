@@ -87,8 +87,8 @@ class Server(object):
         if children is None or compressed:
             module.__file__ = path
             self.paths[path] = name
-            if 'linecache' in sys.modules:
-                sys.modules['linecache'].cache.pop(path, None)
+            # Another thread may be about to import it.
+            getattr(sys.modules.get('linecache'), 'cache', {}).pop(path, None)
             exec(self.get_code(name), module.__dict__)
 
     # 2.7
