@@ -64,6 +64,8 @@ pub(crate) struct Routes<T> {
 struct Stream {
     /// Beside the ids of the contexts behind it, those of contexts that may be started there.
     blocks: Vec<Range<u32>>,
+    /// The ids of those blocks that were announced: none is used twice.
+    announced: HashSet<u32>,
     /// The contexts of other streams with which contexts behind this one have dealt; `None`: with too many.
     dealt: Option<HashSet<u32>>,
 }
@@ -176,10 +178,12 @@ impl<T: Clone> Routes<T> {
 
     /// A context behind this stream was started there: `target`, as a child of `via`.
     pub(crate) fn announce(&mut self, stream: u32, target: u32, via: u32) -> Result<(), String> {
-        let known = self.streams.get(&stream);
-        let is_theirs = known.is_some_and(|it| it.blocks.iter().any(|ids| ids.contains(&target)));
         let is_behind = self.contexts.get(&via).is_some_and(|place| place.stream == stream);
-        if !is_theirs || !is_behind || self.contexts.contains_key(&target) {
+        let known = self.streams.get_mut(&stream).filter(|_| is_behind);
+        let is_new = known.is_some_and(|it| {
+            it.blocks.iter().any(|ids| ids.contains(&target)) && it.announced.insert(target)
+        });
+        if !is_new {
             return Err(format!(
                 "dropped a route to context {target} by context {via} that context {stream} announced"
             ));
@@ -493,6 +497,9 @@ mod tests {
         routes.announce(first, block.start + 1, block.start).unwrap();
         assert!(routes.announce(first, block.start, first).is_err());
         assert_eq!(routes.path(block.start + 1), [first, block.start, block.start + 1]);
+        // Nor when it has gone.
+        routes.remove(block.start + 1);
+        assert!(routes.announce(first, block.start + 1, first).is_err());
         assert!(routes.announce(second, block.start + 2, second).is_err());
     }
 

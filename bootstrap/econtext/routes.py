@@ -29,7 +29,7 @@ class Child(core.Stream):
         up = router.stream
         core.Stream.__init__(self, router.id, self.key, up.limit, up.protect, self.wake_up)
         self.sign, self.verify = self.verify, self.sign  # this is the other end of what a Stream is made for
-        self.ids, self.blocks, self.dealt = set([id]), [], set()
+        self.ids, self.blocks, self.announced, self.dealt = set([id]), [], set(), set()
         self.flight, self.fd, self.held, self.due = [], None, True, False
         self.leaving = False
         self.start = self.handshake = self.greeting = None
@@ -327,9 +327,10 @@ class Routes(object):
 
     def add_route(self, child, src, auth, handle, reply_to, data):
         target, via = ids = tuple(pair(data) or (None, None))
-        is_new = target not in self.via and any(first <= (target or 0) < end for first, end in child.blocks)
+        is_new = target not in child.announced and any(first <= (target or 0) < end for first, end in child.blocks)
         if not (is_new and via in child.ids):
             return self.drop('a route to context %s by context %s' % ids, src, auth, handle, reply_to, data)
+        child.announced.add(target)
         self.add(target, via)
         router.stream.send(router.parent, ADD_ROUTE, dumps((target, via), 2))
 
