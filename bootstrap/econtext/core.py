@@ -186,7 +186,7 @@ def load(name):
             raise ImportError('%s: no parent has it, or the stream has ended' % name)
         exec(compile(zlib.decompress(found[2]), found[1], 'exec', 0, 1), module.__dict__)
         won = sys.modules.setdefault(name, module)
-        won.other = module  # of two threads one comes first; 2.7 empties a module that goes, and somebody may have its functions
+        won.other = module  # of two threads one comes first; 2.7 empties the other's, whose functions may be in use
         setattr(sys.modules['econtext'], name[9:], won)
     return sys.modules[name]
 
@@ -467,7 +467,8 @@ class Router(object):
         for fd in self.woken_by, self.roused_by:
             private(fd, os.O_NONBLOCK)
         self.woken = self.wanted = self.resting = False
-        self.main, self.attending, self.broker = _thread.get_ident(), None, None  # which threads have to read messages, so that they must not wait for one
+        # Which threads have to read messages, so that they must not wait for one.
+        self.main, self.attending, self.broker = _thread.get_ident(), None, None
         self.turns, self.due = 0, 0  # of the main thread: how often it has led, until when it need not
         self.stream = Stream(self.id, key, limit, protect, self.wake)
         self.stream.open(fd_in, fd_out)
@@ -849,7 +850,8 @@ class Importer(object):
         """
         me, stream, waiter = _thread.get_ident(), router.stream, [_thread.allocate_lock(), None, False]
         sent = text(name).encode('utf-8', 'replace')
-        if native(sent.decode('utf-8')) != name or len(sent) > NAME_BYTES:  # undecodable, so that no answer would bear this name
+        # What cannot be decoded, say: no answer would bear this name.
+        if native(sent.decode('utf-8')) != name or len(sent) > NAME_BYTES:
             return None
         if os.getpid() != stream.pid:  # locks may be held for ever
             if name not in self.modules:

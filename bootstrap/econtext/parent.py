@@ -13,7 +13,8 @@ import os
 from econtext import core
 from econtext.core import router, signal, text, _thread
 core.load('econtext.routes')
-handshake, process, timers = core.load('econtext.handshake'), core.load('econtext.process'), core.load('econtext.clock').timers
+handshake, process = core.load('econtext.handshake'), core.load('econtext.process')
+timers = core.load('econtext.clock').timers
 
 SPAWN, PYTHON, CORE, HELLO = 0, 1, 2, 3  # how far a start has come
 LAST_WORDS, TERM_TO_KILL, KILL_TO_GIVE_UP = .5, .25, 5  # seconds

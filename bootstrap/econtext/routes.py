@@ -176,7 +176,7 @@ class Routes(object):
     """Which context is reached by which stream."""
 
     def __init__(self):
-        self.children, self.via = {}, {}  # by id: those that are started here; all below, each with the child it is behind
+        self.children, self.via = {}, {}  # by id: those that are started here; of all below, the child each is behind
         self.is_full, self.free = False, []  # blocks of ids for what is started here
         self.services = {GET_MODULE: self.get_module, ALLOCATE_ID: self.allocate_id,
                          ADD_ROUTE: self.add_route, DEL_ROUTE: self.del_route, PING: self.ping}
