@@ -6,20 +6,26 @@
 //! Not here: how the context does it (`bootstrap/econtext/parent.py`), and who may report (`router`).
 
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use crate::connect::{Again, Asks, Conversation, Handshake, Move};
 use crate::end::End;
 use crate::log::Level;
 use crate::master::Master;
-use crate::peer::{Peer, RemoteInfo};
+use crate::peer::Peer;
 use crate::pickle;
 use crate::router::CALL_FUNCTION;
 use crate::secret::Secret;
 use crate::start::Start;
 use crate::stream::Patience;
+use crate::text::escape;
 use crate::{ConnectError, ExitStatus, Prompt, Stage, Value};
+
+/// Of what is on a terminal, a question and what explains it are at the end.
+const ASKED_BYTES: usize = 8 << 10;
+/// A reason is told to everybody who waits.
+const REASON_CHARACTERS: usize = 1000;
 
 /// What a context needs for its first child, in the order in which it imports it.
 pub(crate) const MODULES: [&str; 6] = [
@@ -38,8 +44,6 @@ pub(crate) struct Branch {
     peer: Arc<Peer>,
     /// The one that starts it.
     parent: Arc<Peer>,
-    /// Where it reports to.
-    handle: OnceLock<u32>,
     state: Mutex<State>,
 }
 
@@ -76,7 +80,6 @@ impl Branch {
             master: Arc::downgrade(master),
             peer: peer.clone(),
             parent: parent.clone(),
-            handle: OnceLock::new(),
             state: Mutex::new(state),
         }
     }
@@ -85,9 +88,8 @@ impl Branch {
         self.state.lock().expect("nothing of the user's runs under it")
     }
 
-    /// Has the context make the first attempt; it reports to `handle`.
-    pub(crate) fn begin(&self, master: &Master, handle: u32) {
-        let _ = self.handle.set(handle);
+    /// Has the context make the first attempt.
+    pub(crate) fn begin(&self, master: &Master) {
         self.attempt(master, &mut self.lock(), Duration::ZERO);
     }
 
@@ -154,7 +156,7 @@ impl Branch {
 
     /// Calls a function of the context's that is about the child; with a plan, what it reports is wanted.
     fn call(&self, master: &Master, function: &str, plan: Option<Value>) {
-        let handle = *self.handle.get().expect("it is set before anything is called");
+        let handle = self.peer.reports().expect("it is set before anything is called");
         let reply_to = if plan.is_some() { handle } else { 0 };
         let ids = [self.peer.id(), handle].map(|id| Value::Int(id.into()));
         let args = ids.into_iter().chain(plan).collect();
@@ -202,16 +204,19 @@ impl Branch {
                 let kind = fields.next().and_then(text).unwrap_or_default();
                 let fields = fields.collect();
                 if self.happened(&master, &mut state, &kind, fields).is_none() {
+                    let kind = words(Value::Text(kind)).unwrap_or_default();
                     let reason =
                         format!("a report of {} cannot be read: {kind}", self.parent.name());
                     self.fail(&master, &mut state, reason);
                 }
             }
             Value::Error(error) => {
-                let reason = format!("{}: {}: {}", self.parent.name(), error.class, error.message);
-                self.fail(&master, &mut state, reason);
+                let said = format!("{}: {}", error.class, error.message);
+                let said = words(Value::Text(said)).unwrap_or_default();
+                self.fail(&master, &mut state, format!("{}: {said}", self.parent.name()));
             }
             Value::Dead(reason) => {
+                let reason = reason.and_then(|reason| words(Value::Text(reason)));
                 let reason = reason.unwrap_or_else(|| "it is shutting down".into());
                 self.fail(&master, &mut state, format!("{}: {reason}", self.parent.name()));
             }
@@ -239,6 +244,10 @@ impl Branch {
         fields: Vec<Value>,
     ) -> Option<()> {
         let mut fields = fields.into_iter();
+        // A start is over once it is up: the context may be in wrong hands.
+        if self.peer.is_up() && !matches!(kind, "stderr" | "lost") {
+            return None;
+        }
         match kind {
             "stderr" => {
                 let printed = bytes(fields.next()?)?;
@@ -251,7 +260,9 @@ impl Branch {
                 }
             }
             "asked" => {
-                let (said, is_quiet) = (bytes(fields.next()?)?, fields.next()?);
+                let (mut said, is_quiet) = (bytes(fields.next()?)?, fields.next()?);
+                let excess = said.len().saturating_sub(ASKED_BYTES);
+                said.drain(..excess);
                 let next = state.conversation.as_mut().and_then(|conversation| {
                     let quiet = is_quiet == Value::Bool(true);
                     let next = conversation.receive(&said);
@@ -268,11 +279,12 @@ impl Branch {
             "up" => {
                 let (pid, hello) = (fields.next()?, bytes(fields.next()?)?);
                 let Value::Int(pid) = pid else { return None };
-                let hello = pickle::decode(&hello, &master.limits).ok();
-                let Some((info, _)) = hello.and_then(RemoteInfo::from_hello) else {
-                    let reason = "its first frame does not say who the child is".into();
-                    self.fail(master, state, reason);
-                    return Some(());
+                let info = match master.hello(&hello) {
+                    Ok((info, _)) => info,
+                    Err(reason) => {
+                        self.fail(master, state, reason);
+                        return Some(());
+                    }
                 };
                 self.peer.set_name(state.start.plan().full_name(i32::try_from(pid).ok()?));
                 state.handshake.connected();
@@ -287,10 +299,10 @@ impl Branch {
                 let Value::Int(stage) = fields.next()? else { return None };
                 let (noise, cause) = (bytes(fields.next()?)?, fields.next()?);
                 let status = exit_status(fields.next()?);
-                self.failed(master, state, stage, &noise, text(cause), status);
+                self.failed(master, state, stage, &noise, words(cause), status);
             }
             "lost" => {
-                let cause = text(fields.next()?);
+                let cause = words(fields.next()?);
                 let status = exit_status(fields.next()?).unwrap_or(ExitStatus::Unknown);
                 state.handshake.end_stderr();
                 let why = || state.handshake.loss(self.peer.name(), status);
@@ -392,10 +404,11 @@ impl Branch {
     }
 
     fn fail(&self, master: &Master, state: &mut State, reason: String) {
-        let error = self.spawn_error(reason);
-        let end = master
-            .leaving(&self.peer)
-            .unwrap_or_else(|| End::Failed(Arc::new(state.start.describe(error))));
+        let end = match master.leaving(&self.peer) {
+            Some(end) => end,
+            None if self.peer.is_up() => End::Lost(reason),
+            None => End::Failed(Arc::new(state.start.describe(self.spawn_error(reason)))),
+        };
         self.end(master, state, end);
     }
 
@@ -413,11 +426,17 @@ impl Branch {
     }
 
     fn over(&self, master: &Master, end: End) {
-        if let Some(handle) = self.handle.get() {
-            master.routes().remove_handle(*handle);
-        }
         master.lost(&self.peer, &end);
     }
+}
+
+/// A reason in the words of a context, on one line.
+fn words(value: Value) -> Option<String> {
+    let text = text(value)?;
+    Some(match text.char_indices().nth(REASON_CHARACTERS) {
+        Some((cut, _)) => format!("{}...", escape(&text[..cut])),
+        None => escape(&text),
+    })
 }
 
 /// Python 2 sends `str`, which arrives as bytes.
@@ -439,6 +458,6 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
 /// As `subprocess` has it: a negative number is that of a signal.
 fn exit_status(value: Value) -> Option<ExitStatus> {
     let Value::Int(status) = value else { return None };
-    let status = i32::try_from(status).ok()?;
+    let status = i32::try_from(status).ok().filter(|it| (-255..=255).contains(it))?;
     Some(if status < 0 { ExitStatus::Signal(-status) } else { ExitStatus::Code(status) })
 }

@@ -321,6 +321,7 @@ impl Master {
         let limits = pickle::Limits::for_messages_of(settings.max_message_bytes);
         let itself = Outgoing::ended(End::Lost("it is the program itself".into()));
         let itself = Arc::new(Peer::new(MASTER, "master".into(), itself, broker.clone()));
+        itself.end(End::Lost("it is the program itself".into()));
         itself.gone(); // There is no process of it to wait for.
         let (level, unidirectional) = (settings.log_level, settings.unidirectional);
         let master = Master {
@@ -495,6 +496,7 @@ impl Master {
             Target::Branch(branch.clone()),
             crate::channel::random,
         );
+        peer.reports_to(handle);
         for module in crate::branch::MODULES {
             self.push(parent, module);
         }
@@ -502,7 +504,7 @@ impl Master {
         for above in path.iter().filter(|above| **above != id) {
             self.post(*above, ADD_ROUTE, &route(id, parent.id()));
         }
-        branch.begin(self, handle);
+        branch.begin(self);
         // It may have ended before it could be told that this one is below it.
         let end = match parent.ended() {
             Some(end) => Some(end.of_parent(parent.name(), peer.name())),
@@ -523,33 +525,37 @@ impl Master {
 
     /// A context has gone, and all below it.
     pub(crate) fn lost(&self, peer: &Arc<Peer>, end: &End) {
-        let mut ids = self.routes().subtree(peer.id());
-        ids.retain(|id| *id != peer.id());
-        let below: Vec<_> = ids.into_iter().filter_map(|id| self.peer(id)).collect();
-        let end_of = |id: u32| match below.iter().find(|it| it.id() == id) {
-            Some(other) => end.of_parent(peer.name(), other.name()),
-            None => end.clone(),
+        let end_of = |other: &Peer| match other.id() == peer.id() {
+            true => end.clone(),
+            false => end.of_parent(peer.name(), other.name()),
         };
         // First of all: who registers for an answer when those that wait have been looked up is refused, then,
         // and so is who starts another context below.
         peer.end(end.clone());
-        below.iter().for_each(|other| other.end(end_of(other.id())));
+        let ids = self.routes().subtree(peer.id());
+        ids.into_iter().filter_map(|id| self.peer(id)).for_each(|it| it.end(end_of(&it)));
         let Gone { ids, targets, news } = self.routes().remove(peer.id());
-        self.peers
-            .lock()
-            .expect("held for a look-up only")
-            .retain(|id, _| *id != peer.id() && !ids.contains(id));
+        let gone: HashMap<u32, Arc<Peer>> = {
+            let mut peers = self.peers.lock().expect("held for a look-up only");
+            peers.remove(&peer.id());
+            let below = ids.iter().filter_map(|id| Some((*id, peers.remove(id)?)));
+            below.chain([(peer.id(), peer.clone())]).collect()
+        };
         // Taken out before: what is told may look something up.
+        for other in gone.values() {
+            other.end(end_of(other));
+            if let Some(handle) = other.reports() {
+                self.routes().remove_handle(handle);
+            }
+        }
         for (id, target) in targets {
-            target.end(&end_of(id));
+            target.end(&gone.get(&id).map_or_else(|| end.clone(), |other| end_of(other)));
         }
         for (child, id) in news {
             self.post(child, DEL_ROUTE, &route(id, MASTER));
         }
         // A direct child's process may be there still: the broker says when it has gone.
-        for other in below.iter().chain([peer]).filter(|it| it.parent().is_some()) {
-            other.gone();
-        }
+        gone.values().filter(|it| it.parent().is_some()).for_each(|it| it.gone());
     }
 
     /// Why a context ends that was asked to, if it was.
@@ -569,11 +575,15 @@ impl Master {
     ) -> std::result::Result<(), String> {
         let (handle, peer) = {
             let mut routes = self.routes();
-            routes.announce(child.id(), target, via)?;
             let Some(parent) = self.peer(via) else { return Ok(()) };
+            routes.announce(child.id(), target, via)?;
             let handle = routes.add_reply(target, Target::Announced(target));
             (handle, self.add_below(&parent, target, format!("context {target}"), "remote"))
         };
+        // Its parent may have been lost in between, by a thread that did not find it.
+        if let Some(end) = peer.parent().and_then(|parent| parent.ended()) {
+            self.lost(&peer, &end);
+        }
         let text = |text: &str| Value::Text(text.into());
         let call = [text("econtext.core"), Value::None, text("hello"), Value::Tuple(Vec::new())];
         let call = call.into_iter().chain([Value::Dict(Vec::new())]).collect();
@@ -631,16 +641,12 @@ impl Master {
             peers.values().filter(|peer| peer.id() != MASTER).cloned().collect()
         };
         peers.sort_by_key(|peer| peer.id());
-        // Whoever is below another has a greater id: children are complete before their parent is.
-        let mut children: HashMap<u32, Vec<Node>> = HashMap::new();
-        for peer in peers.iter().rev() {
-            let mut below = children.remove(&peer.id()).unwrap_or_default();
-            below.reverse();
+        let mut below: HashMap<u32, Vec<Arc<Peer>>> = HashMap::new();
+        for peer in peers {
             let parent = peer.parent().map_or(MASTER, |parent| parent.id());
-            children.entry(parent).or_default().push(peer.node(below));
+            below.entry(parent).or_default().push(peer);
         }
-        let mut children = children.remove(&MASTER).unwrap_or_default();
-        children.reverse();
+        let children = nodes(&mut below, MASTER);
         Tree { children }
     }
 
@@ -769,7 +775,10 @@ impl Master {
     }
 
     /// What a context says of itself, and its name.
-    fn hello(&self, data: &[u8]) -> std::result::Result<(RemoteInfo, String), String> {
+    pub(crate) fn hello(&self, data: &[u8]) -> std::result::Result<(RemoteInfo, String), String> {
+        if data.len() > HELLO_BYTES {
+            return Err(format!("its first frame has {} bytes", data.len()));
+        }
         let hello = pickle::decode(data, &self.limits)
             .map_err(|error| format!("its first frame cannot be read: {error}"))?;
         let unclear = || "its first frame does not say who the child is".into();
@@ -868,6 +877,15 @@ impl Master {
         }
         Ok(())
     }
+}
+
+/// The first frame of a child has names and paths; more is an attempt to fill the program's memory.
+const HELLO_BYTES: usize = 64 << 10;
+
+/// The contexts below one, in the order of their ids. No tree is deep: see `router`.
+fn nodes(below: &mut HashMap<u32, Vec<Arc<Peer>>>, parent: u32) -> Vec<Node> {
+    let children = below.remove(&parent).unwrap_or_default();
+    children.into_iter().map(|peer| peer.node(nodes(below, peer.id()))).collect()
 }
 
 /// A message about a route.

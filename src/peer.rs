@@ -44,6 +44,8 @@ pub(crate) struct Peer {
     /// Its process, if there ever was one, has been reaped.
     gone: Mutex<bool>,
     left: Condvar,
+    /// Where its parent reports of its start and its end, if we have that to do.
+    reports: OnceLock<u32>,
     /// It was asked to shut down.
     leaving: AtomicBool,
     /// What of the logs that come by its stream waits for the helper thread.
@@ -101,6 +103,7 @@ impl Peer {
             received: Counter::default(),
             gone: Mutex::new(false),
             left: Condvar::new(),
+            reports: OnceLock::new(),
             leaving: AtomicBool::new(false),
             backlog,
             held: Mutex::default(),
@@ -123,6 +126,15 @@ impl Peer {
     /// Its whole name is known; only the first counts.
     pub(crate) fn set_name(&self, name: String) {
         let _ = self.full_name.set(name);
+    }
+
+    /// What its parent reports of it comes to this handle.
+    pub(crate) fn reports_to(&self, handle: u32) {
+        let _ = self.reports.set(handle); // There is one.
+    }
+
+    pub(crate) fn reports(&self) -> Option<u32> {
+        self.reports.get().copied()
     }
 
     /// `None` for a direct child.

@@ -7,7 +7,7 @@
 //! What a handle leads to is a type parameter, so that the rules are tested without a process.
 
 use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use crate::wire::Header;
@@ -39,6 +39,8 @@ pub(crate) const FIRST_REPLY_HANDLE: u32 = 1000;
 /// Receivers have random handles above the reply handles' range, so that a `Sender` is a capability.
 pub(crate) const FIRST_RECEIVER_HANDLE: u32 = 1 << 30;
 
+/// So many contexts behind each other are more than anybody needs; all that is told goes by each of them.
+const DEEPEST: usize = 100;
 /// How many ids are given out at once.
 const BLOCK: u32 = 1000;
 /// How many blocks one stream may ask for.
@@ -56,6 +58,8 @@ pub(crate) struct Routes<T> {
     streams: HashMap<u32, Stream>,
     /// All contexts below.
     contexts: HashMap<u32, Place>,
+    /// The children of each that has some.
+    children: HashMap<u32, BTreeSet<u32>>,
     handles: HashMap<u32, Entry<T>>,
 }
 
@@ -131,6 +135,7 @@ impl<T: Clone> Routes<T> {
             unidirectional,
             streams: HashMap::new(),
             contexts: HashMap::new(),
+            children: HashMap::new(),
             handles: HashMap::new(),
         }
     }
@@ -140,7 +145,7 @@ impl<T: Clone> Routes<T> {
         self.last_context += 1;
         let id = self.last_context;
         self.streams.insert(id, Stream { dealt: Some(HashSet::new()), ..Stream::default() });
-        self.contexts.insert(id, Place { parent: MASTER, stream: id });
+        self.place(id, MASTER, id);
         id
     }
 
@@ -148,8 +153,13 @@ impl<T: Clone> Routes<T> {
     pub(crate) fn add_below(&mut self, parent: u32) -> Option<u32> {
         let stream = self.contexts.get(&parent)?.stream;
         self.last_context += 1;
-        self.contexts.insert(self.last_context, Place { parent, stream });
+        self.place(self.last_context, parent, stream);
         Some(self.last_context)
+    }
+
+    fn place(&mut self, id: u32, parent: u32, stream: u32) {
+        self.contexts.insert(id, Place { parent, stream });
+        self.children.entry(parent).or_default().insert(id);
     }
 
     /// The contexts on the way to this one, the direct child first, itself last.
@@ -178,7 +188,8 @@ impl<T: Clone> Routes<T> {
 
     /// A context behind this stream was started there: `target`, as a child of `via`.
     pub(crate) fn announce(&mut self, stream: u32, target: u32, via: u32) -> Result<(), String> {
-        let is_behind = self.contexts.get(&via).is_some_and(|place| place.stream == stream);
+        let is_behind = self.contexts.get(&via).is_some_and(|place| place.stream == stream)
+            && self.upwards(via).count() < DEEPEST;
         let known = self.streams.get_mut(&stream).filter(|_| is_behind);
         let is_new = known.is_some_and(|it| {
             it.blocks.iter().any(|ids| ids.contains(&target)) && it.announced.insert(target)
@@ -188,7 +199,7 @@ impl<T: Clone> Routes<T> {
                 "dropped a route to context {target} by context {via} that context {stream} announced"
             ));
         }
-        self.contexts.insert(target, Place { parent: via, stream });
+        self.place(target, via, stream);
         Ok(())
     }
 
@@ -206,15 +217,11 @@ impl<T: Clone> Routes<T> {
 
     /// A context, if it is there, and all below it: parents first.
     pub(crate) fn subtree(&self, id: u32) -> Vec<u32> {
-        let mut ids = Vec::new();
-        let mut found = if self.contexts.contains_key(&id) { vec![id] } else { Vec::new() };
-        while !found.is_empty() {
-            ids.append(&mut found);
-            let is_child = |place: &Place| ids.contains(&place.parent);
-            let children =
-                self.contexts.iter().filter(|(id, place)| is_child(place) && !ids.contains(id));
-            found = children.map(|(id, _)| *id).collect();
-            found.sort_unstable();
+        let mut ids = Vec::from_iter(self.contexts.contains_key(&id).then_some(id));
+        let mut at = 0;
+        while let Some(parent) = ids.get(at) {
+            ids.extend(self.children.get(parent).into_iter().flatten());
+            at += 1;
         }
         ids
     }
@@ -225,7 +232,15 @@ impl<T: Clone> Routes<T> {
         self.streams.remove(&id);
         let mut news = Vec::new();
         for gone in &ids {
-            let stream = self.contexts.remove(gone).map_or(MASTER, |place| place.stream);
+            let place = self.contexts.remove(gone).expect("it is of the subtree");
+            self.children.remove(gone);
+            if let MapEntry::Occupied(mut siblings) = self.children.entry(place.parent) {
+                siblings.get_mut().remove(gone);
+                if siblings.get().is_empty() {
+                    siblings.remove();
+                }
+            }
+            let stream = place.stream;
             for (other, known) in &self.streams {
                 let has_dealt = known.dealt.as_ref().is_none_or(|dealt| dealt.contains(gone));
                 if *other != stream && has_dealt {
@@ -233,7 +248,7 @@ impl<T: Clone> Routes<T> {
                 }
             }
         }
-        let targets = self.handles.extract_of(&ids);
+        let targets = self.handles.extract_of(&HashSet::from_iter(ids.iter().copied()));
         Gone { ids, targets, news }
     }
 
@@ -360,11 +375,11 @@ impl<T: Clone> Routes<T> {
 
 /// `HashMap::extract_if` is younger than the Rust that this crate builds with.
 trait ExtractOf<T> {
-    fn extract_of(&mut self, respondents: &[u32]) -> Vec<(u32, T)>;
+    fn extract_of(&mut self, respondents: &HashSet<u32>) -> Vec<(u32, T)>;
 }
 
 impl<T> ExtractOf<T> for HashMap<u32, Entry<T>> {
-    fn extract_of(&mut self, respondents: &[u32]) -> Vec<(u32, T)> {
+    fn extract_of(&mut self, respondents: &HashSet<u32>) -> Vec<(u32, T)> {
         let wanted = |entry: &Entry<T>| entry.respondent.filter(|id| respondents.contains(id));
         let found = self.iter().filter_map(|(handle, entry)| Some((*handle, wanted(entry)?)));
         let found: Vec<_> = found.collect();
@@ -501,6 +516,19 @@ mod tests {
         routes.remove(block.start + 1);
         assert!(routes.announce(first, block.start + 1, first).is_err());
         assert!(routes.announce(second, block.start + 2, second).is_err());
+    }
+
+    #[test]
+    fn contexts_behind_each_other_are_not_endless() {
+        let (mut routes, first, _) = routes();
+        let block = routes.allocate(first).unwrap();
+        let mut via = first;
+        for target in block.start..block.start + 99 {
+            routes.announce(first, target, via).unwrap();
+            via = target;
+        }
+        assert!(routes.announce(first, block.start + 99, via).is_err());
+        assert_eq!(routes.remove(first).ids.len(), 100);
     }
 
     #[test]

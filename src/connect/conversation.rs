@@ -39,6 +39,8 @@ pub(crate) struct Answers {
     pub(crate) target: Option<Target>,
     /// How the question of the password is known.
     pub(crate) password_question: PasswordQuestion,
+    /// There was a secret, until it had been of use.
+    pub(crate) had_secret: bool,
 }
 
 impl Answers {
@@ -54,12 +56,14 @@ impl Answers {
 
     /// Overwrites the secrets: they have been of use.
     pub(crate) fn forget(&mut self) {
+        self.had_secret |= self.password.is_some() || self.passphrase.is_some();
         (self.password, self.passphrase) = (None, None);
     }
 
-    /// Whether there is anything to answer with: without, a terminal would be of no use.
+    /// Whether there is, or was, anything to answer with: without, a terminal would be of no use.
     pub(crate) fn any(&self) -> bool {
-        self.password.is_some() || self.passphrase.is_some() || self.accept_host_key || self.ask
+        let has_secret = self.password.is_some() || self.passphrase.is_some();
+        has_secret || self.had_secret || self.accept_host_key || self.ask
     }
 }
 
