@@ -168,7 +168,9 @@ impl Branch {
             let _ = self.parent.send(CALL_FUNCTION, reply_to, data, Patience::None);
         });
         if let Err(error) = sent {
-            self.over(master, End::Failed(Arc::new(self.spawn_error(error.to_string()))));
+            let error = self.spawn_error(error.to_string());
+            let error = ConnectError { via: self.parent.way(), ..error };
+            self.over(master, End::Failed(Arc::new(error)));
         }
     }
 
@@ -359,8 +361,7 @@ impl Branch {
             state.start.next_attempt(again);
             return self.attempt(master, state, pause);
         }
-        let end =
-            leaving.unwrap_or_else(|| End::Failed(Arc::new(state.start.describe(failed.error))));
+        let end = leaving.unwrap_or_else(|| self.failure(state, failed.error));
         self.end(master, state, end);
     }
 
@@ -375,7 +376,7 @@ impl Branch {
             Some(Move::Ask(prompt)) => {
                 state.start.asked();
                 state.asked_at = Some(Instant::now());
-                state.prompt = Some(prompt);
+                state.prompt = Some(Prompt { via: self.parent.way(), ..prompt });
             }
             Some(Move::FindTarget) => {
                 let words = state.start.plan().target_argv().unwrap_or_default();
@@ -407,14 +408,19 @@ impl Branch {
         let end = match master.leaving(&self.peer) {
             Some(end) => end,
             None if self.peer.is_up() => End::Lost(reason),
-            None => End::Failed(Arc::new(state.start.describe(self.spawn_error(reason)))),
+            None => self.failure(state, self.spawn_error(reason)),
         };
         self.end(master, state, end);
     }
 
     fn spawn_error(&self, reason: String) -> ConnectError {
-        let (stage, printed) = (Stage::Spawn, String::new());
-        ConnectError { context: self.peer.name().into(), stage, reason, printed, status: None }
+        ConnectError::at_spawn(self.peer.name(), reason)
+    }
+
+    /// The same with where it was, and how often it was tried.
+    fn failure(&self, state: &State, error: ConnectError) -> End {
+        let error = ConnectError { via: self.parent.way(), ..error };
+        End::Failed(Arc::new(state.start.describe(error)))
     }
 
     /// There will be no further attempt.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{ConnectError, Error, Stage};
+use crate::peer::Peer;
+use crate::{ConnectError, Error};
 
 /// Why a context, a channel or a wait for an answer ended.
 #[derive(Clone, Debug)]
@@ -18,17 +19,16 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// The same for a context below the one that ended, whose name is `lost`.
-    pub(crate) fn of_parent(&self, lost: &str, context: &str) -> End {
+    /// The same for a context below the one that ended.
+    pub(crate) fn of_parent(&self, lost: &Peer, context: &Peer) -> End {
         match self {
             End::Failed(error) => {
                 let reason = format!("its parent did not come up: {error}");
-                let (context, printed) = (context.into(), String::new());
-                let stage = Stage::Spawn;
-                let error = ConnectError { context, stage, reason, printed, status: None };
+                let via = context.parent().map_or_else(Vec::new, |parent| parent.way());
+                let error = ConnectError { via, ..ConnectError::at_spawn(context.name(), reason) };
                 End::Failed(Arc::new(error))
             }
-            End::Lost(reason) => End::Lost(format!("{lost} was lost: {reason}")),
+            End::Lost(reason) => End::Lost(format!("{} was lost: {reason}", lost.name())),
             other => other.clone(),
         }
     }

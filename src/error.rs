@@ -114,6 +114,8 @@ impl std::error::Error for Error {
 pub struct ConnectError {
     /// The name of the context.
     pub context: String,
+    /// The names of the contexts on the way to it, the program's own child first; empty for that itself.
+    pub via: Vec<String>,
     /// The last stage that was reached.
     pub stage: Stage,
     /// What went wrong, one line.
@@ -125,9 +127,25 @@ pub struct ConnectError {
     pub status: Option<ExitStatus>,
 }
 
+impl ConnectError {
+    /// No process could be started.
+    pub(crate) fn at_spawn(context: &str, reason: String) -> ConnectError {
+        ConnectError {
+            context: context.into(),
+            via: Vec::new(),
+            stage: Stage::Spawn,
+            reason,
+            printed: String::new(),
+            status: None,
+        }
+    }
+}
+
+/// The context with those on the way to it, how far it came, and why it came no further.
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = format!("{}: {}: {}", self.context, self.stage, self.reason);
+        let way: String = self.via.iter().map(|name| format!("{name} > ")).collect();
+        let mut line = format!("{way}{}: {}: {}", self.context, self.stage, self.reason);
         if let Some(status) = self.status {
             line += &format!(" ({status})");
         }
@@ -256,6 +274,7 @@ mod tests {
     fn connect_error(printed: &str) -> Error {
         Error::Connect(Arc::new(ConnectError {
             context: "local.7".into(),
+            via: Vec::new(),
             stage: Stage::Python,
             reason: "the stream ended".into(),
             printed: printed.into(),

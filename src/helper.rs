@@ -357,7 +357,7 @@ mod tests {
 
     fn prompt(text: &str) -> Prompt {
         let (context, kind) = ("ssh.web1".into(), PromptKind::Password);
-        Prompt { context, kind, text: text.into(), attempt: 1 }
+        Prompt { context, via: Vec::new(), kind, text: text.into(), attempt: 1 }
     }
 
     fn answer(helper: &Arc<Helper>, text: &str) -> Receiver<Option<Vec<u8>>> {

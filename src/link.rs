@@ -493,9 +493,7 @@ impl Link {
         let carrier = match self.start.spawn(&launch) {
             Ok(carrier) => carrier,
             Err(reason) => {
-                let (stage, printed) = (Stage::Spawn, String::new());
-                let context = self.peer.name().into();
-                let error = ConnectError { context, stage, reason, printed, status: None };
+                let error = ConnectError::at_spawn(self.peer.name(), reason);
                 self.end = Some(End::Failed(Arc::new(self.start.describe(error))));
                 (self.phase, self.deadline) = (Phase::Killed, None);
                 return;

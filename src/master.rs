@@ -32,7 +32,7 @@ use crate::stream::{Outgoing, Patience};
 use crate::text::escape;
 use crate::tree::{Node, Tree};
 use crate::wire::{self, Decoder, Frame, Header, Sealer};
-use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, Sender, Stage, Value, sys};
+use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, Sender, Value, sys};
 
 /// The start of everything: owns the broker thread, connects contexts, serves modules.
 ///
@@ -417,12 +417,7 @@ impl Master {
             return Err(End::Shutdown);
         }
         let name = plan.name.clone();
-        let fail = |reason| {
-            let context = name.clone();
-            let (stage, printed) = (Stage::Spawn, String::new());
-            let error = ConnectError { context, stage, reason, printed, status: None };
-            End::Failed(Arc::new(error))
-        };
+        let fail = |reason| End::Failed(Arc::new(ConnectError::at_spawn(&name, reason)));
         let key = Key::random().map_err(|error| fail(format!("making its key: {error}")))?;
         let settings = &self.settings;
         let timeout = plan.connect_timeout.unwrap_or(settings.connect_timeout);
@@ -483,7 +478,7 @@ impl Master {
         let Some((path, peer)) = placed else {
             let peer = Peer::below(parent, u32::MAX, name);
             let end = parent.ended().unwrap_or_else(|| End::Lost("it is gone".into()));
-            peer.end(end.of_parent(parent.name(), peer.name()));
+            peer.end(end.of_parent(parent, &peer));
             peer.gone();
             return Arc::new(peer);
         };
@@ -507,7 +502,7 @@ impl Master {
         branch.begin(self);
         // It may have ended before it could be told that this one is below it.
         let end = match parent.ended() {
-            Some(end) => Some(end.of_parent(parent.name(), peer.name())),
+            Some(end) => Some(end.of_parent(parent, &peer)),
             None => self.is_down().then_some(End::Shutdown),
         };
         if let Some(end) = end {
@@ -527,7 +522,7 @@ impl Master {
     pub(crate) fn lost(&self, peer: &Arc<Peer>, end: &End) {
         let end_of = |other: &Peer| match other.id() == peer.id() {
             true => end.clone(),
-            false => end.of_parent(peer.name(), other.name()),
+            false => end.of_parent(peer, other),
         };
         // First of all: who registers for an answer when those that wait have been looked up is refused, then,
         // and so is who starts another context below.

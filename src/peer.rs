@@ -137,6 +137,14 @@ impl Peer {
         self.reports.get().copied()
     }
 
+    /// The names of the contexts on the way to it, the direct child first, and its own.
+    pub(crate) fn way(&self) -> Vec<String> {
+        let above = std::iter::successors(Some(self), |it| it.parent.as_deref());
+        let mut way: Vec<_> = above.map(|it| it.name().to_owned()).collect();
+        way.reverse();
+        way
+    }
+
     /// `None` for a direct child.
     pub(crate) fn parent(&self) -> Option<&Arc<Peer>> {
         self.parent.as_ref()

@@ -269,8 +269,7 @@ mod tests {
         assert_eq!((start.way(), start.asks(), start.attempt()), (1, Asks::Terminal, 2));
         assert_eq!(start.pause_before(Again::NextWay), None);
         // It is one attempt for a person.
-        let (context, reason, printed) = ("x".into(), "no".into(), String::new());
-        let error = ConnectError { context, stage: Stage::Login, reason, printed, status: None };
+        let error = ConnectError::at_spawn("x", "no".into());
         assert_eq!(start.describe(error).reason, "no");
     }
 

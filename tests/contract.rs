@@ -86,7 +86,7 @@ fn the_other_names(method: impl Method, value: Value) -> econtext::Result<()> {
         .on_prompt(|prompt: &Prompt| match prompt.kind {
             PromptKind::Password | PromptKind::Passphrase if prompt.attempt == 1 => None,
             PromptKind::HostKey => Some("yes".into()),
-            _ => Some(format!("{} {}", prompt.context, prompt.text)),
+            _ => Some(format!("{:?} {} {}", prompt.via, prompt.context, prompt.text)),
         })
         .max_message_bytes(1 << 20)
         .unidirectional(true)
@@ -161,8 +161,8 @@ fn the_other_names(method: impl Method, value: Value) -> econtext::Result<()> {
     }
     match context.call::<()>("m:f", ("x", 1, 2.0, b"bytes", [1u8, 2], &[3u8][..], u8::MAX)) {
         Err(Error::Connect(error)) => {
-            let ConnectError { context, stage, reason, printed, status, .. } = &*error;
-            println!("{context} {stage} {reason} {printed} {status:?}");
+            let ConnectError { context, via, stage, reason, printed, status, .. } = &*error;
+            println!("{via:?} {context} {stage} {reason} {printed} {status:?}");
         }
         Err(Error::Call(error)) => {
             let CallError { class, message, traceback, .. } = &*error;

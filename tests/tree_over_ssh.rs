@@ -281,6 +281,8 @@ fn what_is_asked_behind_hops_is_asked_here_once_and_seen_nowhere() {
         are_themselves(&stand, &contexts);
         let asked: Vec<_> = prompts.prompts().into_iter().map(parts).collect();
         assert_eq!(asked, questions(&stand));
+        let ways: Vec<_> = prompts.prompts().into_iter().map(|it| it.via.join(" > ")).collect();
+        assert_eq!(ways, ["ssh1", "ssh1 > sudo1", "ssh1 > sudo1 > ssh2"]);
         let mut seen = format!("{router:?} {contexts:?} {}", visible(&stand));
         let shown = [(&contexts[1], "sudo\0"), (&contexts[3], "sudo\0")];
         assert!(shown.iter().all(|(_, words)| seen.contains(words)), "{seen:?}");
@@ -341,15 +343,16 @@ fn a_wrong_password_behind_hops_is_one_line_with_the_name_of_the_context() {
         let wrong = "hunter2-wrong";
         assert_eq!(
             line(sudo1.connect(stand.ssh2().password(wrong).name("again"))),
-            "again: logging in: the password was refused"
+            "ssh1 > sudo1 > again: logging in: the password was refused"
         );
         assert_eq!(
             line(ssh2.connect(stand.sudo2().password(wrong).name("again"))),
-            "again: logging in: the password was refused"
+            "ssh1 > sudo1 > ssh2 > again: logging in: the password was refused"
         );
         let given_up = line(ssh2.connect(stand.sudo2().name("again")));
         assert!(
-            given_up.starts_with("again: logging in: ") && !given_up.contains('\n'),
+            given_up.starts_with("ssh1 > sudo1 > ssh2 > again: logging in: ")
+                && !given_up.contains('\n'),
             "{given_up}"
         );
         assert!(given_up.ends_with("got no answer from on_prompt"), "{given_up}");
@@ -358,7 +361,8 @@ fn a_wrong_password_behind_hops_is_one_line_with_the_name_of_the_context() {
         let failed = sudo1.start(stand.ssh2().password(wrong).name("failed"));
         assert_eq!(
             line(failed.connect(stand.sudo2())),
-            "sudo2: starting the process: its parent did not come up: failed: logging in: the password was refused"
+            "ssh1 > sudo1 > failed > sudo2: starting the process: its parent did not come up: \
+             ssh1 > sudo1 > failed: logging in: the password was refused"
         );
         assert_eq!(prompts.prompts().len(), count);
         are_themselves(&stand, &contexts);
@@ -392,7 +396,7 @@ fn each_kind_of_python_carries_questions_and_attempts() {
             assert_eq!(who(method()), Ok(user.uid()));
             let asked: Vec<_> = prompts.prompts().into_iter().map(|it| it.attempt).collect();
             assert_eq!(asked, [1, 2]);
-            let refused = "behind: logging in: the password was refused".to_string();
+            let refused = format!("{parent} > behind: logging in: the password was refused");
             assert_eq!(who(method().password("hunter2-no")), Err(refused));
             // The password is given to each attempt.
             user.write(".bashrc", "head -c 2000 >/dev/null\n");
@@ -420,7 +424,7 @@ fn a_host_key_that_the_first_machine_does_not_know_is_asked_about_here() {
         let known: PathBuf = stand.users[1].write("none-known", "");
         let ssh2 = || stand.ssh2().known_hosts(&known);
         let refused = sudo1.connect(ssh2()).unwrap_err().to_string();
-        assert!(refused.starts_with("ssh2: "), "{refused}");
+        assert!(refused.starts_with("ssh1 > sudo1 > ssh2: "), "{refused}");
         assert!(refused.contains("Host key verification failed"), "{refused}");
         assert_eq!(fs::read_to_string(&known).unwrap(), "");
         let context = sudo1.connect(ssh2()).unwrap();

@@ -226,6 +226,7 @@ impl Conversation {
                 *attempts += 1;
                 Move::Ask(Prompt {
                     context: self.context.clone(),
+                    via: Vec::new(),
                     kind: question.kind(),
                     text: text.clone(),
                     attempt: *attempts,

@@ -248,6 +248,7 @@ impl Handshake {
         }
         let error = ConnectError {
             context: context.into(),
+            via: Vec::new(),
             stage,
             reason: reason.unwrap_or_else(|| match status {
                 Some(_) => "the process ended".into(),

@@ -11,6 +11,10 @@
 pub struct Prompt {
     /// The name of the context that is being started.
     pub context: String,
+    /// The names of the contexts on the way to it, the program's own child first: where the program runs that asks.
+    /// Empty for a child of the program, whose machine that is. Names need not be unique; those that a method is
+    /// given (`.name(..)`) can be.
+    pub via: Vec<String>,
     /// What is asked for, as far as it is known.
     pub kind: PromptKind,
     /// The question, and above it the lines that came with it (those of a host key's question have its

@@ -104,7 +104,8 @@ pub fn refusal_by(started: econtext::Result<Context>) -> (Stage, String) {
     match started {
         Err(Error::Connect(error)) => {
             let line = error.to_string();
-            let prefix = format!("{}: {}: ", error.context, error.stage);
+            let way: String = error.via.iter().map(|name| format!("{name} > ")).collect();
+            let prefix = format!("{way}{}: {}: ", error.context, error.stage);
             (error.stage, line.strip_prefix(&prefix).expect("these are first").to_string())
         }
         other => panic!("{other:?}"),
