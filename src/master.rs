@@ -113,6 +113,9 @@ impl RouterBuilder {
     /// one-time codes; what an option of the method answers is not asked. Default: nobody, so that such a
     /// question ends the start with an error that quotes it.
     ///
+    /// Names need not be unique: [`Prompt::via`] says by way of which contexts the one is that asks. What a person types is
+    /// shown by a terminal as it is: for passwords, that is the handler's to turn off.
+    ///
     /// `None` gives up: the start fails. So does a handler that panics. A wrong answer is asked for again,
     /// with the [`attempt`](Prompt::attempt) counted. An answer has at most 1,023 bytes and no line ends.
     /// The answer's memory is overwritten after its use.

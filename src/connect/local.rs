@@ -7,8 +7,8 @@ use super::options::{Options, common_options};
 use super::runuser::RUNUSER;
 use super::{Method, Plan, Tool};
 
-/// A context on this machine: a child process of the program, in a session of its own, with the
-/// program's environment.
+/// A context on the machine of its parent (the program, or a context): a child process of that, in a session of its
+/// own, with the environment and the working directory that the parent has then.
 ///
 /// Its argv is `[nice -n N] [/sbin/runuser -u USER --] COMMAND..`.
 #[derive(Clone, Default)]
@@ -51,7 +51,7 @@ impl Local {
         self
     }
 
-    /// The working directory of the child. Default: the program's.
+    /// The working directory of the child. Default: the parent's.
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.current_dir = Some(dir.into());
         self

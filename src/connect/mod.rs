@@ -52,6 +52,11 @@ pub(crate) use tool::{Asks, Kind, SshTarget, Tool, Way};
 
 /// A way to start a context.
 ///
+/// What a method runs is documented with it; `COMMAND..` there is Python with a program of some 200 characters that
+/// reads the rest from standard input: `/usr/bin/python3 -c PROGRAM` with `.python("/usr/bin/python3")`, else
+/// `/bin/sh -c SEARCH PROGRAM python3 python ..`, which tries the candidates. So a rule that allows one interpreter, of
+/// sudoers(5) say, needs the former. What is not said otherwise (directory, environment) is as the tool has it.
+///
 /// One of your own makes its plan by another's, mostly by [`Exec`]'s:
 ///
 /// ```

@@ -19,7 +19,11 @@ use crate::secret::Secret;
 /// `StdinNull`, `SessionType`, `ForkAfterAuthentication`, `LocalCommand`, forwardings of ports and X11,
 /// tunnels, `ControlMaster` and `ControlPath`, `Compression`, `LogLevel`, `BatchMode`.
 ///
-/// ssh keeps a directory of known host keys up to date as ever; nothing else is written on either side.
+/// ssh keeps its file of known hosts up to date as ever, on the machine where it runs: the parent's. Nothing else is
+/// written on either side.
+///
+/// Its argv is `ssh ARGS.. [-F FILE] -o .. [-p PORT] [-l USER] -- HOST 'exec COMMAND..'`. The child is in the home
+/// directory of the user, as ever with ssh.
 #[derive(Clone, Debug)]
 pub struct Ssh {
     host: String,

@@ -15,7 +15,7 @@ use crate::sys;
 /// terminal (`requiretty`), it is run again with a terminal of its own, beside the stream; the question is known
 /// by a word that is made for it, so that it can be asked in any language.
 ///
-/// Its argv is `sudo -u USER [-g GROUP] [-E] [-H] [-i] [-r ROLE] [-t TYPE] ARGS.. -n -- COMMAND..`, then the same
+/// Its argv is `sudo -u USER [-g GROUP] [-r ROLE] [-t TYPE] [-E] [-H] [-i] ARGS.. -n -- COMMAND..`, then the same
 /// with `-p PROMPT` in place of `-n`. The environment of the child is as sudo makes it.
 #[derive(Clone, Debug)]
 pub struct Sudo {

@@ -53,7 +53,7 @@ impl SystemdRun {
         }
     }
 
-    /// Whether it is to be a scope: a child of the program, with the program's environment, which systemd
+    /// Whether it is to be a scope: a child of the program, with the parent's environment, which systemd
     /// only watches. Default: no, a service.
     pub fn scope(mut self, yes: bool) -> Self {
         self.scope = yes;
