@@ -306,9 +306,12 @@ fn whenever_a_context_of_a_chain_is_killed_all_waits_end_and_nothing_is_left() {
         println!("SEED={seed}");
         let mut dice = Dice(seed);
         let pythons = kinds();
-        let end = Instant::now() + Duration::from_secs(40);
+        // A machine that is busy with other things may do fewer.
+        let end = Instant::now() + Duration::from_secs(90);
+        let mut rounds = 0;
         let mut root: Option<(Router, Context, Vec<String>)> = None;
         for _ in (0..100).take_while(|_| Instant::now() < end) {
+            rounds += 1;
             let (router, top, before) = root.take().unwrap_or_else(|| {
                 let router = router(SHORT);
                 for number in 0..30 {
@@ -363,6 +366,8 @@ fn whenever_a_context_of_a_chain_is_killed_all_waits_end_and_nothing_is_left() {
                 root = Some((router, top, before));
             }
         }
+        println!("{rounds} rounds");
+        assert!(rounds >= 50, "{rounds} rounds in 90 s");
     });
 }
 

@@ -12,7 +12,7 @@ use super::Words;
 ///
 /// Its argv is `bwrap --bind ROOT / --dev /dev --proc /proc [--chdir DIR] ARGS.. -- COMMAND..`, with `--ro-bind`
 /// if it is read-only; what `.args(..)` adds to that (`["--unshare-net", "--tmpfs", "/home"]`) is done in its
-/// order. The environment is the program's, as with bwrap itself.
+/// order. The environment is the parent's, as with bwrap itself.
 #[derive(Clone, Debug)]
 pub struct Bwrap {
     root: PathBuf,
@@ -42,7 +42,7 @@ impl Bwrap {
         self
     }
 
-    /// The working directory, a path in the sandbox: `--chdir`. Default: the program's where there is one of that
+    /// The working directory, a path in the sandbox: `--chdir`. Default: the parent's where there is one of that
     /// name, else the home directory, else the root.
     pub fn current_dir(mut self, dir: impl Into<OsString>) -> Self {
         self.current_dir = Some(dir.into());

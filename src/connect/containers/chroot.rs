@@ -10,7 +10,7 @@ use super::Words;
 /// A context whose root is a directory of this machine, by chroot(1): an image that is being built, say. Only
 /// root may do so.
 ///
-/// Its argv is `chroot [--userspec USER] ARGS.. DIR COMMAND..`. The environment is the program's, `HOME` too, as with
+/// Its argv is `chroot [--userspec USER] ARGS.. DIR COMMAND..`. The environment is the parent's, `HOME` too, as with
 /// chroot itself. The working directory is the new root.
 #[derive(Clone, Debug)]
 pub struct Chroot {

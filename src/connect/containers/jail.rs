@@ -8,7 +8,7 @@ use super::Words;
 
 /// A context in a jail of FreeBSD's that runs, by jexec(8).
 ///
-/// Its argv is `jexec [-U USER] ARGS.. JAIL COMMAND..`. The environment is the program's, as with jexec itself;
+/// Its argv is `jexec [-U USER] ARGS.. JAIL COMMAND..`. The environment is the parent's, as with jexec itself;
 /// `.args(["-l"])` clears it.
 #[derive(Clone, Debug)]
 pub struct Jail {
@@ -26,7 +26,7 @@ impl Jail {
         Jail { jail: jail.into(), user: None, options: Options::default() }
     }
 
-    /// Whose process it is to be, the name of a user in the jail: `-U`. Default: the program's own user.
+    /// Whose process it is to be, the name of a user in the jail: `-U`. Default: the parent's own user.
     pub fn user(mut self, user: impl Into<OsString>) -> Self {
         self.user = Some(user.into());
         self

@@ -7,7 +7,7 @@ use super::Words;
 /// A context in a container of LXC's that runs, by lxc-attach(1). For LXD's `lxc exec`, see [`Lxd`](crate::Lxd).
 ///
 /// Its argv is `lxc-attach --clear-env [--uid UID] [--gid GID] ARGS.. --name CONTAINER -- COMMAND..`. The
-/// environment is the container's, without the program's: it has a `PATH`, and no `HOME`.
+/// environment is the container's, without the parent's: it has a `PATH`, and no `HOME`.
 #[derive(Clone, Debug)]
 pub struct Lxc {
     container: String,

@@ -8,7 +8,7 @@ use super::Words;
 /// the side of one that has no Python of its own. Only root may enter most of them.
 ///
 /// Its argv is `nsenter --target PID --all [--setuid UID] [--setgid GID] ARGS.. -- COMMAND..`, or, in place of
-/// `--all`, an option for each namespace: `--net`, say. The environment is the program's, `HOME` too, as with
+/// `--all`, an option for each namespace: `--net`, say. The environment is the parent's, `HOME` too, as with
 /// nsenter itself. Where the mount namespace is entered, the working directory is its root.
 #[derive(Clone, Debug)]
 pub struct Nsenter {
@@ -54,14 +54,14 @@ impl Nsenter {
         self
     }
 
-    /// The number, there, of the user whose process it is to be: `--setuid`. Default: the program's own user, or
+    /// The number, there, of the user whose process it is to be: `--setuid`. Default: the parent's own user, or
     /// 0 in a user namespace that is entered.
     pub fn uid(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
         self
     }
 
-    /// The number, there, of the group: `--setgid`. Default: the program's own, or 0 in a user namespace that is
+    /// The number, there, of the group: `--setgid`. Default: the parent's own, or 0 in a user namespace that is
     /// entered.
     pub fn gid(mut self, gid: u32) -> Self {
         self.gid = Some(gid);

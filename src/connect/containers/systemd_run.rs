@@ -14,7 +14,7 @@ use super::Words;
 /// [--working-directory DIR] [--property NAME=VALUE].. ARGS.. -- COMMAND..`, where `--scope` stands for `--wait
 /// --pipe` if it is to be a scope. That takes systemd 236 or later.
 ///
-/// The environment is the service manager's, not the program's. When the context ends, systemd ends what its
+/// The environment is the service manager's, not the parent's. When the context ends, systemd ends what its
 /// functions have left running, unless there is a property that says otherwise: `KillMode=process`.
 #[derive(Clone, Debug)]
 pub struct SystemdRun {
