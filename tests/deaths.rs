@@ -605,6 +605,61 @@ fn a_context_that_does_not_read_its_parent_for_a_stopped_child_sees_the_parents_
 }
 
 #[test]
+fn a_stopped_child_does_not_keep_its_parent_from_reading_for_ever() {
+    isolated(|| {
+        for python in kinds() {
+            let router = router(LONG);
+            let parent = router.connect(local(python, "parent")).unwrap();
+            let child = parent.connect(any("child")).unwrap();
+            let sibling = parent.connect(any("sibling")).unwrap();
+            parent.call::<()>("work:have_patience", (1,)).unwrap();
+            let pending = child.call_async::<Value>("time:sleep", (1000,)).unwrap();
+            process_of(&child).stop();
+            let data = vec![0; 1 << 20];
+            let calls = (0..24).map(|_| child.function("work:size").arg(data.as_slice()));
+            for call in calls {
+                // Until it has gone.
+                let _ = call.timeout(LONG).call_async::<usize>();
+            }
+            let words = told(pending);
+            assert!(words.contains("it does not read what it is sent"), "{words}");
+            sibling.call::<i64>("os:getpid", ()).unwrap();
+            assert_soon(|| router.shutdown()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn who_asks_for_ids_of_a_context_that_leaves_gets_none() {
+    isolated(|| {
+        let router = router(LONG);
+        for python in kinds() {
+            let parent = router.connect(local(python, "parent")).unwrap();
+            parent.connect(any("child")).unwrap();
+            let heard: Vec<Value> = parent.call("work:ask_for_ids_while_leaving", ()).unwrap();
+            assert_eq!(heard, [Value::None]);
+            parent.call::<i64>("os:getpid", ()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_start_for_which_there_is_no_thread_fails_and_leaves_its_parent_up() {
+    isolated(|| {
+        let router = router(LONG);
+        for python in kinds() {
+            let parent = router.connect(local(python, "parent")).unwrap();
+            parent.connect(any("first")).unwrap();
+            parent.call::<()>("work:allow_threads", (false,)).unwrap();
+            let error = parent.connect(any("second")).unwrap_err().to_string();
+            assert!(error.contains("no thread for a call: there are enough"), "{error}");
+            parent.call::<()>("work:allow_threads", (true,)).unwrap();
+            parent.connect(any("third")).unwrap();
+        }
+    });
+}
+
+#[test]
 fn what_is_queued_for_a_child_does_not_keep_the_answer_from_what_it_asks() {
     isolated(|| {
         let dir = TempDir::new();

@@ -15,6 +15,7 @@ const FORWARD_LOG: u32 = 102;
 const ADD_ROUTE: u32 = 103;
 const DEL_ROUTE: u32 = 104;
 const ALLOCATE_ID: u32 = 105;
+const SHUTDOWN: u32 = 106;
 const PING: u32 = 108;
 
 /// Pickles.
@@ -284,8 +285,10 @@ fn a_contexts_own_call_is_answered_by_who_was_called_alone() {
                     let (from, to) = (context.id(), waits.id());
                     let refused =
                         format!("context {from} may not send to handle {handle} of context {to}");
-                    assert_eq!(ask(context, to, handle, ONE), format!("dead: {refused}"));
+                    // The program is told of one that wants no answer, too.
+                    context.call::<()>("forger:answer", (to, handle, 1)).unwrap();
                     tree.warned(&refused);
+                    assert_eq!(ask(context, to, handle, ONE), format!("dead: {refused}"));
                     assert!(!waits.call::<bool>("forger:is_answered", ()).unwrap());
                 }
                 called.call::<()>("forger:answer", (waits.id(), handle, 7)).unwrap();
@@ -455,6 +458,39 @@ fn what_cannot_be_read_is_dropped_by_all_services() {
                     }
                 }
             }
+        });
+    });
+}
+
+#[test]
+fn a_shutdown_that_is_not_from_above_is_refused_and_its_clock_does_not_run() {
+    isolated(|| {
+        for_each_tree(Router::builder, |tree| {
+            let (parent, child) = (&tree.chain[0], &tree.chain[1]);
+            for context in [&tree.cousin, &tree.beside, &tree.chain[3]] {
+                let (from, to) = (context.id(), child.id());
+                let refused = format!("context {from} may not send to handle 106 of context {to}");
+                assert_eq!(ask(context, to, SHUTDOWN, NONE), format!("dead: {refused}"));
+                assert!(!parent.call::<bool>("forger:is_leaving", (to,)).unwrap());
+            }
+        });
+    });
+}
+
+#[test]
+fn a_child_that_asks_and_does_not_read_is_not_read_and_ends() {
+    isolated(|| {
+        for_each_tree(Router::builder, |tree| {
+            let parent = &tree.chain[1];
+            let flooder = parent.connect(Local::new().python(&kinds()[0].path)).unwrap();
+            parent.call::<()>("forger:begin_to_watch_queue", (flooder.id(), 1)).unwrap();
+            let error = flooder
+                .call::<()>("forger:ask_and_not_read", (parent.id(), PING))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("it does not read what it is sent"), "{error}");
+            let most: u64 = parent.call("forger:most_queued", ()).unwrap();
+            assert!((1 << 20..3 << 19).contains(&most), "{most}");
         });
     });
 }

@@ -477,7 +477,7 @@ class Router(object):
         self.routes = None  # an econtext.routes.Routes, once there are contexts below
         self.early = None  # messages that come for those until it is here
         self.calls, self.deferred, self.lead = deque(), deque(), _thread.allocate_lock()
-        self.handles = itertools.count(1000)
+        self.handles, self.newest = itertools.count(1000), 0
         self.handlers = {}
         for handle, function in ((CALL_FUNCTION, self.on_call), (SHUTDOWN, self.on_shutdown), (PING, self.on_ping),
                                  (ADD_ROUTE, self.on_add_route), (DEL_ROUTE, self.on_del_route)):
@@ -498,7 +498,8 @@ class Router(object):
     def add_handler(self, function, allowed, handle=None):
         """Have `function(src, auth, reply_to, data)` called on the thread that leads for what the contexts
         `allowed` (None: all) send to the handle that is returned; with data None once the stream ends."""
-        handle = handle or next(self.handles)
+        if not handle:
+            handle = self.newest = next(self.handles)
         self.handlers[handle] = function, allowed
         if self.closed:  # perhaps after the last message to all handlers
             self.end_handler(handle)
@@ -667,17 +668,19 @@ class Router(object):
     def deliver(self, src, auth, handle, reply_to, data):
         function, allowed = self.handlers.get(handle, (None, None))
         if not function:
-            self.refuse('context %d has no handle %d' % (self.id, handle), src, auth, handle, reply_to, data)
+            self.refuse('context %d has no handle %d' % (self.id, handle), src, auth, handle, reply_to, data,
+                        handle <= self.newest or handle >> 30)
         elif allowed is not None and auth not in allowed:
             self.refuse('context %d may not send to handle %d of context %d' % (auth, handle, self.id),
                         src, auth, handle, reply_to, data)
         else:
             function(src, auth, reply_to, data)
 
-    def refuse(self, reason, src, auth, handle, reply_to, data):
+    def refuse(self, reason, src, auth, handle, reply_to, data, late=False):
+        """Drop a message. It may be `late`: there are answers and grants for who has gone."""
         if reply_to:
             self.post(src, reply_to, encode_dead(reason))
-        if self.level <= (WARNING if reply_to or handle < 1000 else DEBUG):  # to who has gone there are late grants
+        if self.level <= (DEBUG if late and not reply_to and handle >= 1000 else WARNING):
             self.log('econtext', WARNING, text(reason))
 
     def on_add_route(self, src, auth, reply_to, data):
@@ -701,7 +704,10 @@ class Router(object):
             if reply_to:
                 self.post(src, reply_to, encode_dead(self.reason))
         elif data[8:17] == OWN:  # not behind the calls of the user's
-            _thread.start_new_thread(run_call, (src, reply_to, data))
+            try:
+                _thread.start_new_thread(run_call, (src, reply_to, data))
+            except Exception as error:
+                self.refuse('no thread for a call: %s' % error, src, auth, CALL_FUNCTION, reply_to, data)
         else:
             self.calls.append((src, reply_to, data))
 

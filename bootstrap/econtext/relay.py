@@ -4,7 +4,7 @@ Invariant: each name is asked for upward once, however many children and threads
 What a child was told will come does come; once the stream to the parent has ended, as a module that raises
 ImportError. Sources are kept by the importer alone, and files by nobody. All runs on the thread that leads, where
 nothing may wait or import. What a child sends is never unpickled.
-Not here: the children's streams. Who owns one says who may ask, and ends it when its child does not read.
+Not here: the children's streams. Who owns one says who may ask, and reads no more of a child that does not read.
 """
 from __future__ import absolute_import
 import zlib

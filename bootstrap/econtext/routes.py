@@ -14,7 +14,8 @@ relay = core.load('econtext.relay')
 
 BLOCKS = 64  # of ids that one child may be given
 DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
-QUEUE_BYTES = 16 << 20  # beyond this in a child's queue the parent is not read, and what siblings send is refused
+QUEUE_BYTES = 16 << 20  # beyond this in a child's queue it and the parent are not read; what siblings send is refused
+STUCK_SECONDS = 10  # that a child may take nothing of so much
 NUMBERS = {b'K': Struct('<B'), b'M': Struct('<H'), b'J': Struct('<l')}  # in a pickle, by opcode
 make_key = core.signer(os.urandom(20), b'keys')  # urandom() opens a file on PyPy, for which there may be no room later
 
@@ -31,7 +32,7 @@ class Child(core.Stream):
         self.sign, self.verify = self.verify, self.sign  # this is the other end of what a Stream is made for
         self.ids, self.blocks, self.announced, self.dealt = set([id]), [], set(), set()
         self.flight, self.fd, self.held, self.due = [], None, True, False
-        self.leaving = False
+        self.leaving, self.written, self.timer = False, 0, None
         self.start = self.handshake = self.greeting = None
         self.relay = relay.Relay(lambda data: self.send(id, core.LOAD_MODULE, data))
 
@@ -42,7 +43,9 @@ class Child(core.Stream):
 
     def write(self):
         if not self.held:
+            before = self.queued
             core.Stream.write(self)
+            self.written += before - self.queued
 
     def end(self):
         """What is sent is of no use. It may be to another attempt's process."""
@@ -81,9 +84,36 @@ class Child(core.Stream):
             router.watch(self.fd_out, self.look, 4)
         else:
             router.unwatch(self.fd_out)
+        if not (self.is_behind() or router.paused):
+            router.watch(self.fd, self.read)
         router.routes.regulate()
 
+    def is_behind(self):
+        """Whether it leaves too much unread. Not one that is not up yet: it may have asked something, and the answer
+        comes from the parent."""
+        return self.queued > QUEUE_BYTES and self.flight is None
+
+    def time(self):
+        """It is behind: see to it that it goes on, or ends."""
+        if not self.timer and self.fd is not None:
+            written = self.written
+            # Those above wait longer: one that is stuck is to be ended by its parent before that seems to be, too.
+            seconds = max(STUCK_SECONDS / 2., STUCK_SECONDS - len(router.parents) / 2.)
+            # It is there already, from before the first process.
+            self.timer = core.load('econtext.clock').timers.after(seconds, lambda: self.time_out(written))
+
+    def time_out(self, written):
+        self.timer = None
+        if self.is_behind() and self.fd is not None:
+            if self.written > written:
+                self.time()
+            else:
+                self.start.cause = self.start.cause or 'it does not read what it is sent'
+                self.start.stop()
+
     def read(self):
+        if self.is_behind():  # more questions would have more answers
+            return router.unwatch(self.fd)
         try:
             if self.handshake:
                 frames = self.shake_hands()
@@ -133,8 +163,10 @@ class Child(core.Stream):
             router.sources.remove(self)
             with self.lock:
                 fds, self.fd, self.held = (self.fd, self.fd_out), None, True
+                self.end()
             for fd in fds:
                 os.close(fd)
+            router.routes.regulate()
 
     def close(self):
         self.pause()
@@ -221,12 +253,15 @@ class Routes(object):
     def abandon(self):
         """This process is about to end, and nothing may be left of those that it has started."""
         for child in self.children.values():
-            child.start.signal(core.signal.SIGKILL)
+            if child.start:
+                child.start.signal(core.signal.SIGKILL)
 
     def regulate(self):
-        """Leave the parent unread while a child is far behind. Not one that is not up yet: it may have asked
-        something, and the answer comes from there."""
-        is_full = any(child.queued > QUEUE_BYTES and child.flight is None for child in self.children.values())
+        """Leave the parent unread while a child is far behind."""
+        behind = [child for child in self.children.values() if child.is_behind()]
+        for child in behind:
+            child.time()
+        is_full = bool(behind)
         if is_full != self.is_full and not router.stream.ended:
             self.is_full = is_full
             # Its end is to be seen all the same: nobody might be left to end this context.
@@ -243,10 +278,10 @@ class Routes(object):
         child = self.via.get(dst)
         if not child:
             reason = 'context %d has no route to context %d' % (router.id, dst)
-            return router.refuse(reason, src, auth, handle, reply_to, data)
+            return router.refuse(reason, src, auth, handle, reply_to, data, True)
         child.deal(src)
         child.send(dst, handle, data, reply_to, False, src, auth)
-        if handle == SHUTDOWN and dst == child.child:
+        if handle == SHUTDOWN and dst == child.child and auth in router.parents:
             child.leave()
         if child.queued > QUEUE_BYTES:
             self.regulate()
@@ -269,7 +304,7 @@ class Routes(object):
         elif router.unidirectional and (other or dst not in router.parents):
             router.refuse('context %d may not send to context %d: it is neither above nor below' % (src, dst), *message)
         elif other is child:
-            router.refuse('context %d has no route to context %d' % (router.id, dst), *message)
+            router.refuse('context %d has no route to context %d' % (router.id, dst), *message + (True,))
         elif other and other.queued > QUEUE_BYTES:
             router.refuse('context %d does not read what it is sent' % dst, *message)
         else:
@@ -303,8 +338,10 @@ class Routes(object):
             router.handlers.pop(handle, None)
             block = data and core.decode(data)
             take(block if isinstance(block, tuple) else None)
+        handle = None  # a context that leaves is told at once, before it has one
         handle = router.add_handler(on_answer, router.parents)
-        router.stream.send(router.parent, ALLOCATE_ID, dumps(None, 2), handle)
+        if handle in router.handlers:
+            router.stream.send(router.parent, ALLOCATE_ID, dumps(None, 2), handle)
 
     def take_id(self, take):
         """Have `take` called with an id for a child of this context's own, or None."""
@@ -325,6 +362,7 @@ class Routes(object):
     def ping(self, child, *message):
         router.on_ping(*message[:2] + message[3:])
 
+    # How deep those are that are announced is for the master alone to limit: here nobody knows, and nobody asks.
     def add_route(self, child, src, auth, handle, reply_to, data):
         target, via = ids = tuple(pair(data) or (None, None))
         is_new = target not in child.announced and any(first <= (target or 0) < end for first, end in child.blocks)

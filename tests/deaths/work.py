@@ -115,6 +115,36 @@ def allow_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def have_patience(seconds):
+    """How long a child may read nothing."""
+    core.load('econtext.routes').STUCK_SECONDS = seconds
+
+
+@takes_router
+def ask_for_ids_while_leaving(router):
+    """What code hears that asks for ids of a context that is shutting down."""
+    heard, lock = [], core._thread.allocate_lock()
+    lock.acquire()
+
+    def ask():
+        router.closed = True
+        router.routes.ask(heard.append)
+        router.closed = False
+        lock.release()
+    router.defer(ask)
+    router.need()
+    lock.acquire()
+    return heard
+
+
+def allow_threads(is_allowed):
+    def refuse(*args):
+        raise core._thread.error('there are enough')
+    if not held:
+        held.append(core._thread.start_new_thread)
+    core._thread.start_new_thread = held[0] if is_allowed else refuse
+
+
 @takes_router
 def holdings(router):
     """What this process has that a child could leave: a line for each kind."""

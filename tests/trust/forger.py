@@ -198,6 +198,37 @@ def unread_bytes(name):
     return sum(len(item[3]) for item in kept[name].queue.items)
 
 
+def is_leaving(id):
+    """Whether the clock of a child's shutdown runs."""
+    return router.routes.children[id].leaving
+
+
+def begin_to_watch_queue(id, seconds):
+    """Note how much is ever queued for a child; it may be little, for so long."""
+    routes = core.load('econtext.routes')
+    routes.QUEUE_BYTES, routes.STUCK_SECONDS = 1 << 20, seconds
+    child = router.routes.children[id]
+    put, kept['most'] = child.put, 0
+
+    def watched_put(*parts):
+        kept['most'] = max(kept['most'], child.queued)
+        put(*parts)
+    child.put = watched_put
+
+
+def most_queued():
+    return kept['most']
+
+
+def ask_and_not_read(dst, handle):
+    """Send for ever what wants an answer, and read none."""
+    deaf = channel.Waiter()
+    router.defer(lambda: (router.unwatch(router.stream.fd_in), deaf.release()))
+    deaf.wait()
+    while True:
+        router.post(dst, handle, dumps(None, 2), 1)
+
+
 def misreport(id):
     """Say of a child that is being started what cannot be read."""
     for handle, (function, allowed) in list(router.handlers.items()):
