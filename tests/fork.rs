@@ -1,8 +1,10 @@
 //! Promise: a copy of a context has all that is imported there, and is a context of its own.
 
 use std::collections::HashSet;
+use std::thread;
+use std::time::Duration;
 
-use econtext::{Context, Error, Local, Result, Value};
+use econtext::{Context, Error, Exec, Local, Result, Value};
 
 mod support;
 
@@ -206,6 +208,93 @@ fn a_copy_waits_for_the_main_thread_and_not_for_ever() {
             busy.get().unwrap();
             assert_eq!(call::<Vec<i32>>(&run.context, "work:children"), []);
             fork(&run.context, "copy");
+        });
+    });
+}
+
+#[test]
+fn a_copy_is_made_while_another_thread_prints_or_changes_the_filters_of_warnings() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            for upset in ["work:forget_filters", "work:hold_stdout"] {
+                run.context.call::<()>(upset, ()).unwrap();
+                let copy = fork(&run.context, "copy");
+                copy.call::<()>("work:log", (upset,)).unwrap();
+                run.log.wait_for("what the copy prints", |record| {
+                    record.context != run.context.name()
+                        && (&*record.logger, &*record.message) == ("stdout", upset)
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn contexts_start_while_copies_are_made() {
+    isolated(|| {
+        for_each_kind_of_python(|python| {
+            let run = start(python);
+            fork(&run.context, "first");
+            for _ in 0..3 {
+                let local = || Local::new().python(&python.path);
+                let starts: Vec<_> = (0..8).map(|_| run.context.start(local())).collect();
+                let copies: Vec<_> = thread::scope(|scope| {
+                    let forks: Vec<_> =
+                        (0..8).map(|_| scope.spawn(|| run.context.fork())).collect();
+                    forks.into_iter().map(|it| it.join().unwrap().unwrap()).collect()
+                });
+                for context in starts.iter().chain(&copies) {
+                    call::<i32>(context, "os:getpid");
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn a_start_does_not_wait_for_ever_for_a_pipe_that_a_copy_of_the_users_has_too() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            run.context.call::<()>("work:copy_in_between", ()).unwrap();
+            let local =
+                Local::new().python(&python.path).connect_timeout(Duration::from_millis(300));
+            let error = run.context.connect(local).unwrap_err();
+            assert!(error.to_string().contains("it was not executed within "), "{error}");
+            run.context.call::<()>("work:end_copies", ()).unwrap();
+            run.context.connect(Local::new().python(&python.path)).unwrap();
+        });
+    });
+}
+
+#[test]
+fn time_is_kept_after_a_long_wait_and_where_there_was_no_thread_for_it() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            let days = 40 * 24 * 3600 * 1000;
+            try_fork(&run.context, "patient", days).unwrap();
+            let silent = Exec::new(["sh", "-c", "exec sleep 600"]);
+            let silent = silent.connect_timeout(Duration::from_millis(200));
+            let error = run.context.connect(silent).unwrap_err();
+            assert!(error.to_string().contains("no answer within 200ms"), "{error}");
+            let came = call::<Vec<String>>(&run.context, "work:timers_without_threads");
+            assert_eq!(came, ["first", "second"]);
+        });
+    });
+}
+
+#[test]
+fn a_process_that_is_only_said_to_have_ended_is_still_looked_after() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            let copy = fork(&run.context, "copy");
+            call::<i32>(&run.context, "work:say_ended");
+            let (pid, ..): (i32, i32, i32) = call(&copy, "work:who");
+            copy.call::<()>("os:kill", (pid, 9)).unwrap_err();
+            assert_eq!(call::<Vec<i32>>(&run.context, "work:children"), []);
         });
     });
 }

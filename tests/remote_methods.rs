@@ -357,3 +357,26 @@ fn sudo_starts_a_context_of_another_user() {
         });
     });
 }
+
+#[test]
+fn what_goes_wrong_in_a_start_is_its_failure_and_leaves_no_child() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            let (said, children): (Vec<String>, i32) =
+                run.context.call("work:broken_plans", ()).unwrap();
+            assert_eq!(said, ["ConnectError", "ConnectError", "LookupError"]);
+            assert_eq!(children, 0);
+        });
+    });
+}
+
+#[test]
+fn a_terminal_that_does_not_become_the_controlling_one_does_not_stop_a_start() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = start(python);
+            assert!(run.context.call::<bool>("work:without_terminal", ()).unwrap());
+        });
+    });
+}

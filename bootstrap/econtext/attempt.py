@@ -70,13 +70,16 @@ def begin(name, ways):
     router.defer(announce)
     router.need()
     lock.acquire()
-    for plan, conversation in ways:
-        attempt = Attempt(text(name), children[0], conversation)
-        parent.launch(id, plan, attempt)
-        failed = attempt.wait()
-        if not failed:
-            return core.Context(id, children[0].start.name)
-        if failed[0] > parent.PYTHON:
-            break
-    parent.give_up(id)
-    raise parent.ConnectError(failed[1])
+    try:
+        for plan, conversation in ways:
+            attempt = Attempt(text(name), children[0], conversation)
+            parent.launch(id, plan, attempt)
+            failed = attempt.wait()
+            if not failed:
+                return core.Context(id, children[0].start.name)
+            if failed[0] > parent.PYTHON:
+                break
+        raise parent.ConnectError(failed[1])
+    except BaseException:
+        parent.give_up(id)
+        raise

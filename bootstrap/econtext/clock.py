@@ -7,6 +7,8 @@ import os
 from econtext import core
 from econtext.core import clock, router, _thread
 
+LONGEST_MS = 1e6  # that is waited at once: poll() refuses what is beyond 2^31
+
 
 class Clock(object):
     """Timers; each is (when, function)."""
@@ -23,8 +25,11 @@ class Clock(object):
             if self.running:
                 router.rouse(self.end)
             else:
-                self.running = True
-                _thread.start_new_thread(self.run, ())
+                try:
+                    _thread.start_new_thread(self.run, ())
+                    self.running = True
+                except Exception:  # there are no more threads: the next timer tries again
+                    pass
         return timer
 
     def cancel(self, timer):
@@ -47,7 +52,7 @@ class Clock(object):
                 if not (due or self.timers):
                     self.running = False
                     return
-                wait_ms = 0 if due else (min(timer[0] for timer in self.timers) - now) * 1000 + 1
+                wait_ms = 0 if due else min(LONGEST_MS, (min(timer[0] for timer in self.timers) - now) * 1000 + 1)
             for timer in due:
                 router.defer(timer[1])
             if router.poll(poll, wait_ms):

@@ -12,7 +12,7 @@ import os, sys, zlib
 from econtext import core
 from econtext.core import importer, router, text, _socket, _thread
 channel, handshake, processes = map(core.load, ('econtext.channel', 'econtext.handshake', 'econtext.process'))
-timers = core.load('econtext.clock').timers
+later = core.load('econtext.clock')
 
 # They know of children; in the order of their imports.
 ANEW = 'econtext.relay', 'econtext.routes', 'econtext.clock', 'econtext.parent'
@@ -30,9 +30,9 @@ class Process(processes.Process):
         requests[id(self)] = self
         call = core.dumps(('econtext', None, 'fork.run', (id(self),), {}), 2)
         router.defer(lambda: router.calls.append((router.id, 0, call)))
-        timeout = plan['timeout_ms'] / 1e3
-        if not self.done.wait(core.clock() + timeout) and not requests.pop(id(self), None):
-            self.done.wait(core.clock() + timeout)  # it has begun just now
+        timeout = min(plan['timeout_ms'], later.LONGEST_MS) / 1e3
+        while not self.done.wait(core.clock() + timeout) and not requests.pop(id(self), None):
+            pass  # it has begun just now
         self.done = None
         if self.problem:
             raise EnvironmentError(self.problem)
@@ -43,16 +43,18 @@ class Process(processes.Process):
             self.socket, theirs = _socket.socketpair()
             self.stderr, end = fds = core.pipe()
             core.flush()  # or it would be said twice
-            self.pid = processes.fork()
+            with processes.forking:
+                self.pid = processes.fork()
             if not self.pid:
                 become(self, theirs, end)
             theirs.close()
             self.fd, self.fd_out, self.problem = os.dup(self.socket.fileno()), os.dup(self.socket.fileno()), None
-        except EnvironmentError:
-            self.problem = text(sys.exc_info()[1])
-        for fd in fds[not self.problem:]:
-            os.close(fd)
-        self.done.release()
+        except Exception:
+            self.problem = text(sys.exc_info()[1]) or text(sys.exc_info()[0].__name__)
+        finally:
+            for fd in fds[not self.problem:]:
+                os.close(fd)
+            self.done.release()
 
 
 def run(key):
@@ -89,8 +91,9 @@ def become(process, socket, stderr):
 
 def close(process):
     """Close what belongs to the original: its streams, and the processes below it."""
-    kept.extend((sys.stdout, sys.stderr))
-    stream, routes = router.stream, router.routes
+    kept.extend((sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__))
+    sys.stdout = sys.stderr = None  # another thread may have held their locks
+    stream, routes, timers = router.stream, router.routes, later.timers
     fds = set(router.watched)
     fds.update((stream.fd_in, stream.fd_out, router.wake_fd, router.woken_by, router.rouse_fd, router.roused_by,
                 router.errors, process.stderr, timers.fd, timers.end))

@@ -1,8 +1,8 @@
 """econtext.methods: how code in a context starts others from there, by econtext.parent.local(..), ssh(..) and so on.
 
 Each composes plans, the words of which are those of the methods in src/connect, for econtext.parent to run, and gives
-the core.Context once it is up. Words and paths are text or bytes. `python` is an interpreter, or a list of those to be
-tried; `name` is the context's, in errors and in the log.
+the core.Context once it is up. Words and paths are text or bytes. `python` is an interpreter's name or path, without
+arguments, or a list of those to be tried; `name` is the context's, in errors and in the log.
 Questions are answered with what is given here, and with nothing else.
 Not here: more options. A program that has them starts contexts itself, below any context.
 """

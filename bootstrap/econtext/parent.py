@@ -344,7 +344,17 @@ class Report(object):
             elif word == 'stop':
                 child.start.stop()
             elif word == 'find':
-                _thread.start_new_thread(lambda: self('found', process.output(value)), ())
+                try:
+                    _thread.start_new_thread(self.find, (value,))
+                except Exception:  # there are no more threads
+                    self('found', b'')
+
+    def find(self, argv):
+        try:
+            printed = process.output(argv)
+        except Exception:  # it says as little as a program that prints nothing
+            printed = b''
+        self('found', printed)
 
 
 def start(id, handle, plan):
@@ -352,7 +362,11 @@ def start(id, handle, plan):
     plan = dict((str(key if isinstance(key, str) else key.decode()), plan[key]) for key in plan)
     report = Report(id, handle)
     if plan['pause_ms']:
-        again = lambda: _thread.start_new_thread(launch, (id, plan, report))
+        def again():
+            try:
+                _thread.start_new_thread(launch, (id, plan, report))
+            except Exception as error:  # there are no more threads
+                failed(id, report, SPAWN, b'', text(error), None)
         router.defer(lambda: timers.after(plan['pause_ms'] / 1e3, again))
     else:
         launch(id, plan, report)
@@ -374,8 +388,8 @@ def launch(id, plan, report):
     """Start a process by the plan, on this thread."""
     try:
         made = (core.load('econtext.fork') if plan.get('fork') else process).Process(plan)
-    except EnvironmentError as error:
-        why = text(error)
+    except Exception as error:
+        why = text(error) or text(type(error).__name__)
         return router.defer(lambda: failed(id, report, SPAWN, b'', why, None))
 
     def attach():

@@ -9,20 +9,27 @@ import errno, fcntl, os, sys, termios
 from econtext import core
 from econtext.core import clock, router, signal, text, _socket, _thread
 
+later = core.load('econtext.clock')
 OUTPUT_BYTES, OUTPUT_SECONDS = 1 << 20, 5  # of a program that is asked something
+AGAIN = 1  # seconds until what had no thread tries to get one
 NAME = __name__
+forking = _thread.allocate_lock()  # held while there are descriptors that a copy of this context must not have
 
 
 def fork():
     """os.fork() without the warning of threads: nothing is called in the copy that could wait for one."""
     import warnings
     ours = ('ignore', None, DeprecationWarning, NAME, 0)
-    warnings.filters.insert(0, ours)  # it is for this module alone
+    filters = warnings.filters  # another thread may put others in their place meanwhile
+    filters.insert(0, ours)  # it is for this module alone
     getattr(warnings, '_filters_mutated', int)()
     try:
         return os.fork()
     finally:
-        warnings.filters.remove(ours)
+        try:
+            filters.remove(ours)
+        except ValueError:  # another thread has emptied them
+            pass
         getattr(warnings, '_filters_mutated', int)()
 
 
@@ -38,7 +45,10 @@ def execute(argv, env, cwd, fds, tty):
     """Become the program, in a copy of this process. Whatever it is called from, it does not come back."""
     os.setsid()
     if tty is not None:
-        fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
+        try:
+            fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
+        except (AttributeError, EnvironmentError):  # not every system has or needs it
+            pass
     for target, fd in enumerate(fds):
         os.dup2(fd, target)
     for fd in descriptors():
@@ -65,16 +75,45 @@ def execute(argv, env, cwd, fds, tty):
     raise problem
 
 
+def readable(fd, deadline):
+    """Whether there is something to read before the deadline."""
+    poll = core.Poll()
+    poll.register(fd, 1)
+    while True:
+        left_ms = max(0, deadline - clock()) * 1000
+        if router.poll(poll, min(left_ms + 1, later.LONGEST_MS)):
+            return True
+        if not left_ms:
+            return False
+
+
 class Process(object):
     """A process that was started by a plan. EnvironmentError where it cannot be."""
 
     def __init__(self, plan):
-        argv = plan['argv']
+        self.tty = self.slave = self.socket = None
+        fds = []  # to be closed if it fails
+        try:
+            with forking:
+                news = self.spawn(plan, fds)
+            problem = self.refusal(news, plan.get('timeout_ms', OUTPUT_SECONDS * 1000))
+            if problem:
+                self.reap()
+                raise EnvironmentError(text('%s: %s') % (text(plan['argv'][0]), text(problem)))
+            fds.remove(news)
+            os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
+        except BaseException:
+            if self.socket:
+                self.socket.close()
+            for fd in fds:
+                os.close(fd)
+            raise
+
+    def spawn(self, plan, fds):
+        """Make the copy that becomes the program; gives the pipe that says why it could not."""
         env = dict(getattr(os, 'environb', os.environ))
         env.update(plan.get('env', ()))
-        self.tty = self.slave = None
         self.socket, theirs = _socket.socketpair()
-        fds = []  # to be closed if it fails
         try:
             for _ in range(2):
                 fds.append(os.dup(self.socket.fileno()))
@@ -95,7 +134,7 @@ class Process(object):
             if not self.pid:
                 try:
                     stdio = theirs.fileno(), theirs.fileno(), stderr
-                    execute(argv, env, plan.get('cwd'), stdio, self.slave)
+                    execute(plan['argv'], env, plan.get('cwd'), stdio, self.slave)
                 except BaseException:
                     os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
                 finally:
@@ -103,19 +142,16 @@ class Process(object):
             for fd in stderr, said:
                 fds.remove(fd)
                 os.close(fd)
-            problem = os.read(news, 4096)
-            if problem:
-                os.waitpid(self.pid, 0)
-                raise EnvironmentError(text('%s: %s') % (text(argv[0]), text(problem)))
-            fds.remove(news)
-            os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
-        except BaseException:
-            self.socket.close()
-            for fd in fds:
-                os.close(fd)
-            raise
+            return news
         finally:
             theirs.close()
+
+    def refusal(self, news, timeout_ms):
+        """Why the program was not executed; nothing once it was."""
+        if readable(news, clock() + timeout_ms / 1e3):
+            return os.read(news, 4096)
+        self.signal(signal.SIGKILL, False)  # or a copy that was made by others has the pipe too
+        return 'it was not executed within %d ms' % timeout_ms
 
     def signal(self, number, group):
         try:
@@ -125,27 +161,33 @@ class Process(object):
 
     def wait(self, done):
         """Have `done(exit status)` called when it has ended."""
-        def reap():
-            try:
-                status = os.waitpid(self.pid, 0)[1]
-                return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            except EnvironmentError:  # somebody else has waited for it
-                return None
-
         def wait():
-            status = reap()
+            status = self.reap()[1]
             router.defer(lambda: done(status))
 
         def ended():
-            router.unwatch(fd)
-            os.close(fd)
-            done(reap())
+            over, status = self.reap(os.WNOHANG)
+            if over:  # or this was said of another descriptor, which had that number before
+                router.unwatch(fd)
+                os.close(fd)
+                done(status)
         try:
             fd = os.pidfd_open(self.pid)
         except (AttributeError, EnvironmentError):
-            _thread.start_new_thread(wait, ())
+            try:
+                _thread.start_new_thread(wait, ())
+            except Exception:  # there are no more threads
+                later.timers.after(AGAIN, lambda: self.wait(done))
         else:
             router.watch(fd, ended)
+
+    def reap(self, options=0):
+        """Whether it has ended, and its exit status; that is None where somebody else has waited for it."""
+        try:
+            pid, status = os.waitpid(self.pid, options)
+        except EnvironmentError:
+            return True, None
+        return bool(pid), -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def close_tty(self):
         if self.tty is not None:
@@ -164,20 +206,18 @@ class Process(object):
 
 def output(argv):
     """What a program prints until it ends; nothing where that takes too long."""
-    printed, poll, deadline = b'', core.Poll(), clock() + OUTPUT_SECONDS
+    printed, deadline = b'', clock() + OUTPUT_SECONDS
     try:
         process = Process({'argv': argv})
     except EnvironmentError:
         return b''
-    poll.register(process.fd, 1)
     try:
-        while clock() < deadline and len(printed) < OUTPUT_BYTES:
-            if router.poll(poll, (deadline - clock()) * 1000 + 1):
-                data = os.read(process.fd, core.LARGE)
-                if not data:
-                    return printed
-                printed += data
+        while len(printed) < OUTPUT_BYTES and readable(process.fd, deadline):
+            data = os.read(process.fd, core.LARGE)
+            if not data:
+                return printed
+            printed += data
         return b''
     finally:
         process.abandon()
-        os.waitpid(process.pid, 0)
+        process.reap()

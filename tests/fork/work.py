@@ -5,8 +5,11 @@ import os
 import random
 import sys
 import threading
+import warnings
 
 from econtext import core, parent
+process = core.load('econtext.process')
+later = core.load('econtext.clock')
 
 loaded = []  # what was done in this process, or in one that it is a copy of
 held = {}
@@ -113,3 +116,95 @@ def wait_for(path):
 def children():
     """The processes below this one, zombies too."""
     return [int(pid) for pid in open('/proc/self/task/%d/children' % os.getpid()).read().split()]
+
+
+class Held(object):
+    """A file with a lock, as those of the interpreter have."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def write(self, data):
+        pass
+
+    def flush(self):
+        with self.lock:
+            pass
+
+
+def hold_stdout():
+    """Have another thread be in the middle of printing whenever a copy is made."""
+    sys.stdout, fork = Held(), process.fork
+
+    def fork_while_printing():
+        printing.acquire()
+        pid = fork()
+        if pid:
+            printing.release()
+        return pid
+    printing, process.fork = sys.stdout.lock, fork_while_printing
+
+
+def forget_filters():
+    """Have another thread empty the filters of warnings whenever a copy is made."""
+    fork = os.fork
+
+    def fork_and_forget():
+        del warnings.filters[:]
+        return fork()
+    os.fork = fork_and_forget
+
+
+def copy_in_between():
+    """Have the user's code copy the process while a start makes its own copy; gives what ends these copies."""
+    fork, (hold, held['end']) = process.fork, os.pipe()
+
+    def fork_twice():
+        process.fork = fork
+        if not os.fork():
+            os.close(held['end'])
+            os.read(hold, 1)
+            os._exit(0)
+        os.close(hold)
+        return fork()
+    process.fork = fork_twice
+
+
+def end_copies():
+    os.close(held['end'])
+
+
+def led(function):
+    """What a function gives on the thread that leads."""
+    done, given = threading.Event(), []
+    core.router.defer(lambda: (given.append(function()), done.set()))
+    done.wait()
+    return given[0]
+
+
+def timers_without_threads():
+    """The timers that come, where no thread is to be had for the first."""
+    timers, came, done = later.Clock(), [], threading.Event()
+    start = core._thread.start_new_thread
+
+    def none(*args):
+        raise RuntimeError("can't start new thread")
+
+    def begin():
+        core._thread.start_new_thread = none
+        try:
+            timers.after(0, lambda: came.append('first'))
+        finally:
+            core._thread.start_new_thread = start
+        timers.after(.001, lambda: (came.append('second'), done.set()))
+    led(begin)
+    done.wait()
+    return came
+
+
+def say_ended():
+    """Say that processes have ended which have not; how many there are that can be watched."""
+    router = core.router
+    watched = [function for function in router.watched.values() if function.__name__ == 'ended']
+    led(lambda: [function() for function in watched])
+    return len(watched)

@@ -1,6 +1,7 @@
 """Code that starts contexts below its own, and calls functions there: served by tests/remote_methods.rs."""
 import os
 import sys
+import threading
 
 from econtext import core, parent
 
@@ -104,3 +105,36 @@ def double(key, text):
 def sudo_uid(user):
     """Who one is once sudo has made one another."""
     return parent.sudo(user).call('os:getuid')
+
+
+def broken_plans():
+    """What a start says to plans that nobody can run, and where its own code fails; and the children then."""
+    def ways():
+        raise LookupError('no way')
+        yield
+    said = []
+    for plans in [({'name': 'x', 'timeout_ms': 100}, None)], [({'name': 'x', 'argv': [b'sh', None]}, None)], ways():
+        try:
+            parent.begin('x', plans)
+        except Exception:
+            said.append(sys.exc_info()[0].__name__)
+    gone, count = threading.Event(), []
+    core.router.defer(lambda: (count.append(len(core.router.routes.children)), gone.set()))
+    gone.wait()
+    return said, count[0]
+
+
+def without_terminal():
+    """A context is started on a terminal that the system does not let it have."""
+    methods, fcntl = core.load('econtext.methods'), core.load('econtext.process').fcntl
+
+    class Refusing(object):
+        def __getattr__(self, name):
+            return getattr(fcntl, name)
+
+        def ioctl(self, *args):
+            raise OSError(1, 'Operation not permitted')
+    core.load('econtext.process').fcntl = Refusing()
+    command, stage = methods.launch(sys.executable)
+    started['x'] = parent.begin('x', [(methods.plan('x', command, stage, asks='terminal'), None)])
+    return started['x'].call('os:getppid') == os.getpid()
