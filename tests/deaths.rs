@@ -599,7 +599,6 @@ fn a_context_that_does_not_read_its_parent_for_a_stopped_child_sees_the_parents_
         let (parent, child) = (running.process(), running.process());
         running.kill();
         parent.wait_end();
-        child.signal(libc::SIGKILL);
         child.wait_end();
     });
 }
