@@ -573,8 +573,11 @@ impl Master {
     ) -> std::result::Result<(), String> {
         let (handle, peer) = {
             let mut routes = self.routes();
-            let Some(parent) = self.peer(via) else { return Ok(()) };
             routes.announce(child.id(), target, via)?;
+            let Some(parent) = self.peer(via) else {
+                routes.remove(target); // It is being lost, and this with it.
+                return Ok(());
+            };
             let handle = routes.add_reply(target, Target::Announced(target));
             (handle, self.add_below(&parent, target, format!("context {target}"), "remote"))
         };

@@ -509,7 +509,7 @@ fn a_report_of_a_start_that_cannot_be_read_fails_that_start() {
             std::fs::read(runs).unwrap();
             parent.call::<()>("forger:misreport", (start.id(),)).unwrap();
             let error = start.info().unwrap_err().to_string();
-            let text = "stuck: starting the process: second: a report of a start cannot be read: ";
+            let text = "first > second > stuck: starting the process: second: a report of a start cannot be read: ";
             assert!(error.starts_with(text), "{error}");
         });
     });
@@ -565,7 +565,7 @@ fn a_first_frame_that_is_not_the_hello_fails_that_start_alone() {
                 ("swap_source", unclear),
                 ("swap_target", unclear),
                 ("swap_handle", unclear),
-                ("garbage", "its first frame does not say who the child is"),
+                ("garbage", "its first frame cannot be read: "),
                 ("none", "its first frame does not say who the child is"),
                 ("forge", "a frame was forged, replayed or reordered: its MAC does not match"),
                 ("lengthen", "a frame of 2147483647 bytes where the limit is 134217748"),
