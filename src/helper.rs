@@ -336,7 +336,6 @@ mod tests {
     use super::*;
     use crate::PromptKind;
     use crate::end::End;
-    use crate::master::Master;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     const LONG: Duration = Duration::from_secs(20);
@@ -351,8 +350,9 @@ mod tests {
     }
 
     fn peer() -> Arc<Peer> {
-        let master = Master::detached();
-        master.peer(crate::router::MASTER).expect("it knows itself")
+        let (broker, _) = crate::broker::Handle::new().expect("there are descriptors left");
+        let out = crate::stream::Outgoing::ended(End::Shutdown);
+        Arc::new(Peer::new(1, "ssh.web1".into(), out, broker))
     }
 
     fn prompt(text: &str) -> Prompt {
