@@ -246,7 +246,7 @@ def pipe():
 
 class Stream(object):
     """The frames to and from the parent. Any thread sends; who leads receives, and writes what is queued."""
-    leader = None
+    leader = flight = None  # flight: see econtext.routes
 
     def __init__(self, id, key, limit, protect, wake):
         self.id, self.limit, self.protect, self.wake = id, limit, protect, wake
@@ -263,7 +263,7 @@ class Stream(object):
         """Send the pickle `data`. With `hold`, more will follow at once: it may be written together with that."""
         if len(data) > self.limit:
             raise StreamError('a message of %d bytes is over the limit of %d' % (len(data), self.limit))
-        if os.getpid() != self.pid:
+        if src is None and os.getpid() != self.pid:
             raise StreamError('this is a forked copy of the context, which has no stream')
         me, waiter = _thread.get_ident(), None
         if self.owner == me:  # a finalizer, run by a collection in the middle of a send of this very thread
@@ -275,16 +275,21 @@ class Stream(object):
             if src is None:
                 src = auth = self.id
             head = HEADER.pack(20 + len(data), dst, src, auth, handle, reply_to)
-            if len(data) < LARGE:
-                head += data if isinstance(data, bytes) else data.tobytes()
-                self.put(self.sign(head) + head)
-            else:
-                data = memoryview(data)
-                self.put(self.sign(head, data[:self.protect]) + head, data)
             self.queued += 44 + len(data)
             hold = hold and self.queued < LARGE
-            if not (hold or self.full):
-                self.write()
+            if len(data) < LARGE:
+                head += data if isinstance(data, bytes) else data.tobytes()
+                head = self.sign(head) + head
+            else:
+                data = memoryview(data)
+                self.put(self.sign(head, data[:self.protect]) + head)
+                head = data
+            if hold or self.queue or self.flight is not None:
+                self.put(head)
+                if not (hold or self.full):
+                    self.write()
+            else:
+                self.write_part(head)
             if self.queued > QUEUE_BYTES and me != self.leader:
                 waiter = _thread.allocate_lock()
                 waiter.acquire()
@@ -295,13 +300,13 @@ class Stream(object):
         if waiter:
             waiter.acquire()
 
-    def put(self, *parts):
-        self.queue.extend(parts)
+    def put(self, part):
+        self.queue.append(part)
 
     def write(self):
         """Write what is queued until the descriptor would block. The caller has the lock."""
         queue, self.full = self.queue, False
-        while queue:
+        while queue and not self.full:
             part = queue.popleft()
             if queue and len(part) < LARGE and not isinstance(part, memoryview):
                 parts, size = [part], len(part)
@@ -309,19 +314,22 @@ class Stream(object):
                     parts.append(queue.popleft())
                     size += len(parts[-1])
                 part = b''.join(parts)
-            try:
-                count = os.write(self.fd_out, part)
-            except OSError as error:
-                if not again(error):
-                    return self.end()
-                count = 0
-            self.queued -= count
-            if count < len(part):
-                queue.appendleft(memoryview(part)[count:])
-                self.full = True
-                break
+            self.write_part(part)
         if self.queued <= QUEUE_BYTES:
             self.release()
+
+    def write_part(self, part):
+        """Write `part`, which is first; what the descriptor does not take is queued."""
+        try:
+            count = os.write(self.fd_out, part)
+        except OSError as error:
+            if not again(error):
+                return self.end()
+            count = 0
+        self.queued -= count
+        if count < len(part):
+            self.queue.appendleft(memoryview(part)[count:])
+            self.full = True
 
     def flush(self):
         with self.lock:

@@ -36,10 +36,10 @@ class Child(core.Stream):
         self.start = self.handshake = self.greeting = None
         self.relay = relay.Relay(lambda data: self.send(id, core.LOAD_MODULE, data))
 
-    def put(self, *parts):
-        core.Stream.put(self, *parts)
+    def put(self, part):
+        core.Stream.put(self, part)
         if self.flight is not None:
-            self.flight.extend(parts)
+            self.flight.append(part)
 
     def write(self):
         if not self.held:
@@ -288,10 +288,11 @@ class Routes(object):
 
     def from_child(self, child, dst, src, auth, handle, reply_to, data):
         """Take a message from a child, which may lie."""
-        for id, what in (src, 'source'), (auth, 'authority'):
-            if not child.speaks_for(id):
-                return self.warn('dropped a message to handle %d of context %d: context %d may not use the %s %d' % (
-                    handle, dst, child.child, what, id))
+        if not (src in child.ids and auth in child.ids):
+            for id, what in (src, 'source'), (auth, 'authority'):
+                if not child.speaks_for(id):
+                    return self.warn('dropped a message to handle %d of context %d: context %d may not use the %s %d' %
+                                     (handle, dst, child.child, what, id))
         message, other = (src, auth, handle, reply_to, data), self.via.get(dst)
         if dst == router.id:
             service = self.services.get(handle)
