@@ -28,13 +28,14 @@ const ASKED_BYTES: usize = 8 << 10;
 const REASON_CHARACTERS: usize = 1000;
 
 /// What a context needs for its first child, in the order in which it imports it.
-pub(crate) const MODULES: [&str; 6] = [
+pub(crate) const MODULES: [&str; 7] = [
+    "econtext.process",
+    "econtext.parent",
     "econtext.relay",
     "econtext.routes",
     "econtext.handshake",
-    "econtext.process",
     "econtext.clock",
-    "econtext.parent",
+    "econtext.start",
 ];
 
 /// The start of one context by another.

@@ -7,6 +7,7 @@ from __future__ import absolute_import
 from econtext import core
 from econtext.core import dumps, router, text, _thread
 conversation, parent = core.load('econtext.conversation'), core.load('econtext.parent')
+core.load('econtext.routes')
 
 
 class Attempt(object):

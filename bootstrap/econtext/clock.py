@@ -6,8 +6,7 @@ from __future__ import absolute_import
 import os
 from econtext import core
 from econtext.core import clock, router, _thread
-
-LONGEST_MS = 1e6  # that is waited at once: poll() refuses what is beyond 2^31
+LONGEST_MS = core.load('econtext.process').LONGEST_MS
 
 
 class Clock(object):

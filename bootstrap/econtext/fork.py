@@ -15,7 +15,9 @@ channel, handshake, processes = map(core.load, ('econtext.channel', 'econtext.ha
 later = core.load('econtext.clock')
 
 # They know of children; in the order of their imports.
-ANEW = 'econtext.relay', 'econtext.routes', 'econtext.clock', 'econtext.parent'
+ANEW = 'econtext.parent', 'econtext.relay', 'econtext.routes', 'econtext.clock', 'econtext.start'
+for name in ANEW:
+    core.load(name)  # or the copy has none to make anew
 REASON = text('this is a copy of the context that had it')
 requests = {}  # copies to be made, by what the main thread is told
 kept = []  # files whose end would close a descriptor that is another's by then
@@ -30,7 +32,7 @@ class Process(processes.Process):
         requests[id(self)] = self
         call = core.dumps(('econtext', None, 'fork.run', (id(self),), {}), 2)
         router.defer(lambda: router.calls.append((router.id, 0, call)))
-        timeout = min(plan['timeout_ms'], later.LONGEST_MS) / 1e3
+        timeout = min(plan['timeout_ms'], processes.LONGEST_MS) / 1e3
         while not self.done.wait(core.clock() + timeout) and not requests.pop(id(self), None):
             pass  # it has begun just now
         self.done = None

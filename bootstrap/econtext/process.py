@@ -9,8 +9,8 @@ import errno, fcntl, os, sys, termios
 from econtext import core
 from econtext.core import clock, router, signal, text, _socket, _thread
 
-later = core.load('econtext.clock')
 OUTPUT_BYTES, OUTPUT_SECONDS = 1 << 20, 5  # of a program that is asked something
+LONGEST_MS = 1e6  # that is waited at once: poll() refuses what is beyond 2^31
 AGAIN = 1  # seconds until what had no thread tries to get one
 NAME = __name__
 forking = _thread.allocate_lock()  # held while there are descriptors that a copy of this context must not have
@@ -81,7 +81,7 @@ def readable(fd, deadline):
     poll.register(fd, 1)
     while True:
         left_ms = max(0, deadline - clock()) * 1000
-        if router.poll(poll, min(left_ms + 1, later.LONGEST_MS)):
+        if router.poll(poll, min(left_ms + 1, LONGEST_MS)):
             return True
         if not left_ms:
             return False
@@ -177,7 +177,7 @@ class Process(object):
             try:
                 _thread.start_new_thread(wait, ())
             except Exception:  # there are no more threads
-                later.timers.after(AGAIN, lambda: self.wait(done))
+                core.load('econtext.clock').timers.after(AGAIN, lambda: self.wait(done))
         else:
             router.watch(fd, ended)
 
