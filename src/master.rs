@@ -805,22 +805,17 @@ impl Master {
 
     /// Passes a frame on to another child, unread.
     fn forward(&self, peer: &Arc<Peer>, child: u32, header: &Header, data: Vec<u8>) {
-        match self.peer(child) {
-            Some(to) if !to.out.is_behind() => {
-                self.peer(header.dst)
-                    .unwrap_or_else(|| to.clone())
-                    .count(|it| &it.sent, data.len());
-                // Its end is told to whoever has dealt with it.
-                let _ = to.pass_on(header, data, Patience::None);
-            }
-            Some(_) => {
-                let reason = format!("context {} does not read what it is sent", header.dst);
-                self.refuse(peer, header, reason);
-            }
-            None => {
-                let reason = format!("context 0 has no route to context {}", header.dst);
-                self.refuse(peer, header, reason);
-            }
+        let Some(to) = self.peer(child) else {
+            let reason = format!("context 0 has no route to context {}", header.dst);
+            return self.refuse(peer, header, reason);
+        };
+        let bytes = data.len();
+        // The end of whom it is for is told to whoever has dealt with it.
+        if to.pass_on(header, data) {
+            self.peer(header.dst).unwrap_or(to).count(|it| &it.sent, bytes);
+        } else {
+            let reason = format!("context {} does not read what it is sent", header.dst);
+            self.refuse_at(peer, header, reason, Level::Warning);
         }
     }
 
@@ -828,6 +823,10 @@ impl Master {
         // To who has gone there are late grants.
         let is_late = header.handle >= FIRST_REPLY_HANDLE && header.reply_to == 0;
         let level = if is_late { Level::Debug } else { Level::Warning };
+        self.refuse_at(peer, header, reason, level);
+    }
+
+    fn refuse_at(&self, peer: &Arc<Peer>, header: &Header, reason: String, level: Level) {
         if header.reply_to != 0 {
             self.post(header.src, header.reply_to, &Value::Dead(Some(reason.clone())));
         }

@@ -171,7 +171,9 @@ impl Peer {
         }
         let header = Header { dst: self.id, src: MASTER, auth: MASTER, handle, reply_to };
         self.count(|it| &it.sent, data.len());
-        self.pass_on(&header, data, patience)
+        let sent = self.out.send(&header, data, patience)?;
+        self.after(sent);
+        Ok(())
     }
 
     /// Sends one pickled value that leaves no copy behind.
@@ -210,16 +212,11 @@ impl Peer {
         }
     }
 
-    /// Sends a frame down the stream that leads here, whoever it is from and whichever context it is for.
-    pub(crate) fn pass_on(
-        &self,
-        header: &Header,
-        data: Vec<u8>,
-        patience: Patience,
-    ) -> Result<(), Refused> {
-        let sent = self.out.send(header, data, patience)?;
-        self.after(sent);
-        Ok(())
+    /// Sends another context's frame down the stream that leads here, for this one or one below; gives whether it
+    /// was taken.
+    pub(crate) fn pass_on(&self, header: &Header, data: Vec<u8>) -> bool {
+        let sent = self.out.pass_on(header, data);
+        sent.map(|sent| self.after(sent)).is_some()
     }
 
     fn after(&self, sent: Sent) {

@@ -23,6 +23,9 @@ use crate::wire::{Header, Sealer};
 const QUEUE_LIMIT_BYTES: usize = 16 << 20;
 /// More than this beside what callers may have queued: the child asks, and does not read the answers.
 const ANSWERS_LIMIT_BYTES: usize = 64 << 20;
+/// A message of a context to another of at most this size is one of those that end a wait (a grant, the end of a
+/// channel), for which there is room left where there is none for more.
+const SMALL_BYTES: usize = 4 << 10;
 /// Frames are gathered in buffers of about this size while they queue.
 const GATHER_BYTES: usize = 64 << 10;
 
@@ -52,8 +55,16 @@ struct State {
     has_secret: bool,
     /// The broker knows that it is to write.
     broker_told: bool,
-    /// More than this is not queued for a child that is up, whoever sends.
+    /// More than this is not queued for a child that is up: of the program's own, and of what other contexts
+    /// send to it or to those behind it, each.
     limit: usize,
+    /// What is queued of the latter: where each frame ends, in bytes from the stream's beginning, and its size.
+    /// They are counted apart, so that neither what the program sends nor what contexts send to a slow one is the
+    /// end of the other.
+    passed: VecDeque<(u64, usize)>,
+    passed_bytes: usize,
+    /// How many bytes have left the queue.
+    taken: u64,
     /// The child is up, so that a full queue is its slowness and not its absence.
     connected: bool,
     end: Option<End>,
@@ -127,6 +138,9 @@ impl Outgoing {
             has_secret: false,
             broker_told: false,
             limit,
+            passed: VecDeque::new(),
+            passed_bytes: 0,
+            taken: 0,
             connected: false,
             end,
         };
@@ -151,7 +165,7 @@ impl Outgoing {
     ) -> Result<Sent, Refused> {
         let mut state = self.lock();
         if let Patience::Until(deadline) = patience {
-            while state.connected && state.queued > QUEUE_LIMIT_BYTES {
+            while state.connected && state.own() > QUEUE_LIMIT_BYTES {
                 state = match deadline {
                     None => self.room.wait(state).expect("see lock()"),
                     Some(deadline) => {
@@ -167,12 +181,32 @@ impl Outgoing {
         if let Some(end) = &state.end {
             return Err(Refused::Ended(end.clone()));
         }
-        if state.connected && state.queued > state.limit {
+        if state.connected && state.own() > state.limit {
             return Ok(Sent::Unread);
         }
         let Some(open) = &mut state.open else { return Ok(Sent::Done) };
         let head = open.sealer.seal(header, &data);
         Ok(state.put(&head, data))
+    }
+
+    /// Signs and sends a frame of a context's; gives `None` where too much of that kind is unread.
+    pub(crate) fn pass_on(&self, header: &Header, data: Vec<u8>) -> Option<Sent> {
+        let mut state = self.lock();
+        let ends_a_wait = header.reply_to == 0 && data.len() <= SMALL_BYTES;
+        let kept_free = if ends_a_wait { 0 } else { ANSWERS_LIMIT_BYTES };
+        let (before, is_full) = (state.queued, state.passed_bytes + kept_free > state.limit);
+        let Some(open) = &mut state.open else { return Some(Sent::Done) };
+        if is_full {
+            return None;
+        }
+        let head = open.sealer.seal(header, &data);
+        let sent = state.put(&head, data);
+        if state.queued > before {
+            let (end, size) = (state.taken + state.queued as u64, state.queued - before);
+            state.passed.push_back((end, size));
+            state.passed_bytes += size;
+        }
+        Some(sent)
     }
 
     /// Signs and sends a frame whose data is overwritten as soon as it is written.
@@ -202,17 +236,12 @@ impl Outgoing {
         self.lock().queued
     }
 
-    /// Whether callers would have to wait.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.queued() > QUEUE_LIMIT_BYTES
-    }
-
     /// Writes what is queued, as far as the socket takes it; gives whether nothing is left. An error is
     /// the end of the stream.
     pub(crate) fn flush(&self) -> io::Result<bool> {
         let mut state = self.lock();
         let result = state.flush();
-        if state.queued <= QUEUE_LIMIT_BYTES {
+        if state.own() <= QUEUE_LIMIT_BYTES {
             self.room.notify_all();
         }
         result
@@ -252,7 +281,10 @@ impl Outgoing {
         }
         state.held_from = if held { usize::from(state.is_padded) } else { usize::MAX };
         (state.next, state.written, state.broker_told) = (0, 0, true);
-        state.queued = state.queue.iter().map(Vec::len).sum();
+        let queued = state.queue.iter().map(Vec::len).sum();
+        // What is written again is counted again.
+        let before = std::mem::replace(&mut state.queued, queued);
+        state.passed.iter_mut().for_each(|(end, _)| *end += (queued - before) as u64);
     }
 
     /// What was held back goes out. The broker is to write.
@@ -269,6 +301,8 @@ impl Outgoing {
         state.next = state.queue.len();
         state.drop_written();
         (state.next, state.written, state.queued) = (0, 0, 0);
+        state.passed.clear();
+        state.passed_bytes = 0;
         self.room.notify_all();
     }
 
@@ -281,6 +315,11 @@ impl Outgoing {
 }
 
 impl State {
+    /// How much of the program's own is queued. (Of the first frame it may be too little.)
+    fn own(&self) -> usize {
+        self.queued.saturating_sub(self.passed_bytes)
+    }
+
     fn socket(&self) -> Option<Arc<OwnedFd>> {
         self.open.as_ref()?.socket.clone()
     }
@@ -373,6 +412,14 @@ impl State {
     fn advance(&mut self, count: usize) {
         self.queued -= count;
         self.written += count;
+        self.taken += count as u64;
+        while let Some((end, size)) = self.passed.front().copied() {
+            if end > self.taken {
+                break;
+            }
+            self.passed.pop_front();
+            self.passed_bytes -= size;
+        }
         while let Some(first) = self.queue.get(self.next) {
             if self.written < first.len() {
                 break;

@@ -14,7 +14,9 @@ relay = core.load('econtext.relay')
 
 BLOCKS = 64  # of ids that one child may be given
 DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
-QUEUE_BYTES = 16 << 20  # beyond this in a child's queue it and the parent are not read; what siblings send is refused
+QUEUE_BYTES = 16 << 20  # of the parent's beyond this in a child's queue, it and the parent are not read
+ANSWERS_BYTES = 64 << 20  # that are left for small messages of siblings when there is no room for others
+SMALL_BYTES = 4096  # of those: they end a wait (a grant, the end of a channel)
 STUCK_SECONDS = 10  # that a child may take nothing of so much
 NUMBERS = {b'K': Struct('<B'), b'M': Struct('<H'), b'J': Struct('<l')}  # in a pickle, by opcode
 make_key = core.signer(os.urandom(20), b'keys')  # urandom() opens a file on PyPy, for which there may be no room later
@@ -33,6 +35,9 @@ class Child(core.Stream):
         self.ids, self.blocks, self.announced, self.dealt = set([id]), [], set(), set()
         self.flight, self.fd, self.held, self.due = [], None, True, False
         self.leaving, self.written, self.timer = False, 0, None
+        # What siblings have sent and is queued: where each frame ends, by `written`, and its size. It is counted apart,
+        # so that neither what the parent sends nor what siblings send to a slow child is the end of the other.
+        self.passed, self.passed_bytes = core.deque(), 0
         self.start = self.handshake = self.greeting = None
         self.relay = relay.Relay(lambda data: self.send(id, core.LOAD_MODULE, data))
 
@@ -59,7 +64,8 @@ class Child(core.Stream):
         with self.lock:
             self.open(fd, process.fd_out)
             self.queue = core.deque([preamble] + (self.flight or []))
-            self.queued = sum(map(len, self.queue))
+            self.queued, self.passed_bytes = sum(map(len, self.queue)), 0
+            self.passed.clear()
             self.fd, self.held, self.full, self.rest, self.large = fd, held, False, b'', None
         router.sources.append(self)
         router.watch(fd, self.read)
@@ -91,7 +97,27 @@ class Child(core.Stream):
     def is_behind(self):
         """Whether it leaves too much unread. Not one that is not up yet: it may have asked something, and the answer
         comes from the parent."""
-        return self.queued > QUEUE_BYTES and self.flight is None
+        return self.flight is None and self.queued - self.count_passed() > QUEUE_BYTES
+
+    def count_passed(self):
+        """How many bytes of siblings are queued. (Of the first frame some may have gone.)"""
+        while self.passed and self.passed[0][0] <= self.written:
+            self.passed_bytes -= self.passed.popleft()[1]
+        return self.passed_bytes
+
+    def pass_on(self, dst, src, auth, handle, reply_to, data):
+        """Send what is from a sibling, or one below it; gives whether there was room."""
+        room = self.limit + QUEUE_BYTES
+        if not reply_to and len(data) <= SMALL_BYTES:
+            room += ANSWERS_BYTES
+        if self.count_passed() > room:
+            return False
+        before = self.queued
+        self.send(dst, handle, data, reply_to, False, src, auth)
+        if self.queued > before:
+            self.passed.append((self.written + self.queued, self.queued - before))
+            self.passed_bytes += self.queued - before
+        return True
 
     def time(self):
         """It is behind: see to it that it goes on, or ends."""
@@ -306,13 +332,14 @@ class Routes(object):
             router.refuse('context %d may not send to context %d: it is neither above nor below' % (src, dst), *message)
         elif other is child:
             router.refuse('context %d has no route to context %d' % (router.id, dst), *message + (True,))
-        elif other and other.queued > QUEUE_BYTES:
-            router.refuse('context %d does not read what it is sent' % dst, *message)
+        elif other:
+            child.deal(dst)
+            other.deal(src)
+            if not other.pass_on(dst, *message):
+                router.refuse('context %d does not read what it is sent' % dst, *message)
         else:
             child.deal(dst)
-            if other:
-                other.deal(src)
-            (other or router.stream).send(dst, handle, data, reply_to, False, src, auth)
+            router.stream.send(dst, handle, data, reply_to, False, src, auth)
 
     def warn(self, words):
         router.log('econtext', core.WARNING, text(words))
