@@ -2,7 +2,7 @@
 //! comes up behind them works; where it does not, one line says what the tool said.
 //!
 //! A stand-in for the tool writes down its words and runs the command, so that this needs none of the tools.
-//! Real ones are in `containers_real` and `namespaces`.
+//! Real ones are in `containers_real`, `docker`, `kubectl`, `lxd`, `namespaces` and `systemd`.
 
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Promise: contexts come up, work and end in containers of Podman, Buildah and LXC, and where they do not, the
 //! error has the tool's own words.
 //!
-//! Docker, LXD, Incus, kubectl, jexec and systemd-run need a daemon, a cluster or another system: `containers` tests
-//! their words alone.
+//! Docker's are in `docker`, LXD's in `lxd`, those of pods in `kubectl`, systemd's in `systemd`. Debian has neither Incus
+//! nor jexec: `containers` tests their words alone.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -11,59 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use econtext::{Buildah, Context, Lxc, Method, Podman, Router};
+use econtext::{Buildah, Lxc, Podman, Router};
 
 mod support;
 
-use support::{SmallSystem, TempDir, is_root, isolated, skip};
-
-fn connect(method: impl Method) -> (Router, Context) {
-    let router = Router::new().unwrap();
-    let context = router.connect(method).unwrap_or_else(|error| panic!("{error:?}"));
-    (router, context)
-}
-
-#[track_caller]
-fn error_of(method: impl Method) -> String {
-    let router = Router::new().unwrap();
-    let Err(error) = router.connect(method) else { panic!("it did not fail") };
-    router.shutdown().unwrap();
-    error.to_string()
-}
-
-/// That it is in a [`SmallSystem`], as this user, in this directory, apart from the network.
-#[track_caller]
-fn check(context: &Context, uid: i64, current_dir: &str) {
-    assert!(context.call::<bool>("os.path:exists", ("/etc/mark",)).unwrap());
-    assert_eq!(context.call::<i64>("os:getuid", ()).unwrap(), uid);
-    assert_eq!(context.call::<String>("os:getcwd", ()).unwrap(), current_dir);
-    let interfaces: Vec<(i64, String)> = context.call("socket:if_nameindex", ()).unwrap();
-    let names: Vec<_> = interfaces.into_iter().map(|(_, name)| name).collect();
-    assert_eq!(names, ["lo"]);
-}
-
-/// What a container runs that is to be there.
-const FOREVER: [&str; 3] = ["python3", "-c", "import signal; signal.pause()"];
-
-/// Runs a command that has to succeed; what it printed.
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let [stdout, stderr] =
-        [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).trim().to_string());
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
-    stdout
-}
-
-fn needs(program: &str) {
-    if !is_root() {
-        skip(program, "its containers are made by root here");
-    }
-    if !Path::new("/usr/bin").join(program).exists() {
-        skip(program, "it is not installed");
-    }
-}
+use support::{
+    FOREVER, SmallSystem, TempDir, check_inside, connect, error_of, isolated, needs, run,
+};
 
 /// What Podman and Buildah keep, which nobody else sees.
 struct Store {
@@ -129,7 +83,7 @@ const LIMITS: [&str; 3] =
 #[test]
 fn podmans_containers_and_images() {
     isolated(|| {
-        needs("podman");
+        needs("/usr/bin/podman");
         let (system, store) = (SmallSystem::new(), Store::new());
         let container = |name: &str| Podman::new(name).global_args(store.podman_args());
         let image = |name: &Path| {
@@ -141,12 +95,12 @@ fn podmans_containers_and_images() {
         start.args(["run", "--detach", "--name", "web"]).args(LIMITS).arg("--rootfs");
         run(start.arg(system.path()).args(FOREVER));
         let (router, context) = connect(container("web"));
-        check(&context, 0, "/");
+        check_inside(&context, 0, "/");
         let pid: i64 = context.call("os:getpid", ()).unwrap();
         assert!(pid > 1, "{pid}");
         router.shutdown().unwrap();
         let (router, context) = connect(container("web").user("app").current_dir("/tmp"));
-        check(&context, 1234, "/tmp");
+        check_inside(&context, 1234, "/tmp");
         router.shutdown().unwrap();
         let error = error_of(container("web").python("no-python"));
         assert!(error.starts_with(
@@ -157,7 +111,7 @@ fn podmans_containers_and_images() {
 
         // One of its own is gone when the context is.
         let (router, context) = connect(image(system.path()).args(["--rootfs"]));
-        check(&context, 0, "/");
+        check_inside(&context, 0, "/");
         assert_eq!(context.call::<i64>("os:getpid", ()).unwrap(), 1);
         router.shutdown().unwrap();
         assert_eq!(run(store.podman().args(["ps", "--all", "--quiet"])), "");
@@ -170,18 +124,11 @@ fn podmans_containers_and_images() {
         assert_eq!(run(store.podman().args(["ps", "--all", "--quiet"])), "");
 
         // What the image would run, which is not there, does not matter.
-        let archive = system.path().join("tmp/archive");
-        run(Command::new("tar")
-            .arg("-cf")
-            .arg(&archive)
-            .arg("-C")
-            .arg(system.path())
-            .args(["--exclude=./tmp/archive", "."]));
         let mut import = store.podman();
         import.args(["import", "--quiet", "--change", "ENTRYPOINT=[\"/no/such/program\"]"]);
-        run(import.arg(&archive).arg("small"));
+        run(import.arg(system.archive(&store.dir)).arg("small"));
         let (router, context) = connect(image(Path::new("localhost/small")).user("1234:0"));
-        check(&context, 1234, "/");
+        check_inside(&context, 1234, "/");
         router.shutdown().unwrap();
 
         let text = "podman.web: starting Python: podman ended before Python ran (exit status 125); it printed: \
@@ -193,18 +140,18 @@ fn podmans_containers_and_images() {
 #[test]
 fn buildahs_working_containers() {
     isolated(|| {
-        needs("buildah");
+        needs("/usr/bin/buildah");
         let (system, store) = (SmallSystem::new(), Store::new());
         let name = run(store.buildah().args(["from", "scratch"]));
         run(store.buildah().args(["copy", "--quiet", &name]).arg(system.path()).arg("/"));
         let args = ["--isolation=oci", "--network=none", "--runtime", RUNC];
         let container = |name: &str| Buildah::new(name).global_args(store.args()).args(args);
         let (router, context) = connect(container(&name));
-        check(&context, 0, "/");
+        check_inside(&context, 0, "/");
         context.call::<()>("os:mkdir", ("/made",)).unwrap();
         router.shutdown().unwrap();
         let (router, context) = connect(container(&name).user("app").current_dir("/made"));
-        check(&context, 1234, "/made");
+        check_inside(&context, 1234, "/made");
         router.shutdown().unwrap();
         let error = error_of(container("none"));
         let text = "buildah.none: starting Python: buildah ended before Python ran (exit status 125); it printed: \
@@ -257,16 +204,16 @@ impl Drop for LxcContainer {
 #[test]
 fn lxcs_containers() {
     isolated(|| {
-        needs("lxc-attach");
+        needs("/usr/bin/lxc-attach");
         let system = SmallSystem::new();
         let web = LxcContainer::start(&system);
         let (router, context) = connect(Lxc::new("web").args(web.args()));
-        check(&context, 0, "/");
+        check_inside(&context, 0, "/");
         let home: Option<String> = context.call("os:getenv", ("HOME",)).unwrap();
         assert_eq!(home, None);
         router.shutdown().unwrap();
         let (router, context) = connect(Lxc::new("web").uid(1234).gid(1234).args(web.args()));
-        check(&context, 1234, "/");
+        check_inside(&context, 1234, "/");
         router.shutdown().unwrap();
         let error = error_of(Lxc::new("other").args(web.args()));
         assert!(

@@ -5,25 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use econtext::{Bwrap, Chroot, Context, Error, Method, Namespace, Nsenter, Router};
+use econtext::{Bwrap, Chroot, Context, Error, Namespace, Nsenter};
 
 mod support;
 
-use support::{SmallSystem, descendants, is_root, isolated, skip};
-
-fn connect(method: impl Method) -> (Router, Context) {
-    let router = Router::new().unwrap();
-    let context = router.connect(method).unwrap_or_else(|error| panic!("{error:?}"));
-    (router, context)
-}
-
-#[track_caller]
-fn error_of(method: impl Method) -> String {
-    let router = Router::new().unwrap();
-    let Err(error) = router.connect(method) else { panic!("it did not fail") };
-    router.shutdown().unwrap();
-    error.to_string()
-}
+use support::{SmallSystem, connect, descendants, error_of, is_root, isolated, skip};
 
 /// What only a [`SmallSystem`] has.
 fn mark(context: &Context) -> bool {

@@ -242,8 +242,8 @@ fn through_another_context_it_is_the_same() {
     });
 }
 
-/// Asks as sudo-rs does, in French: brackets and words around the prompt, a blank that does not break, stars for
-/// what is typed.
+/// Asks as sudo-rs 0.2 does, in French: brackets and words around the prompt, a blank that does not break, stars for
+/// what is typed, which it takes back.
 const SUDO_RS: &str = r#"
 printf '%s\n' "$@" '' >> "$0.argv"
 while [ "$1" != -- ]; do
@@ -254,9 +254,13 @@ done
 shift
 printf '[sudo: %s] Mot de passe\302\240: ' "$prompt" > /dev/tty
 read -r password < /dev/tty
-printf '*****\b \b' > /dev/tty
-printf '\n' > /dev/tty
-[ "$password" = 'correct horse 7' ] || { printf "[sudo: %s] Mot de passe : " "$prompt" > /dev/tty; read -r it < /dev/tty; exit 1; }
+printf '*****\b\b\b\b\b\033[0K\n' > /dev/tty
+[ "$password" = 'correct horse 7' ] || {
+    echo 'sudo: Authentication failed, try again.' >&2
+    printf '[sudo: %s] Mot de passe\302\240: ' "$prompt" > /dev/tty
+    read -r it < /dev/tty
+    exit 1
+}
 ECONTEXT_MARK=through exec "$@"
 "#;
 
@@ -276,7 +280,8 @@ fn sudo_rs_may_write_what_it_likes_around_the_prompt() {
         assert_eq!(runs[0][..5], ["-u", "deploy", "-n", "--", "/bin/sh"]);
         assert_eq!((runs[1][..3].to_vec(), runs[1][4]), (vec!["-u", "deploy", "-p"], "--"));
         let (_, line) = refusal(&router, method().password("wrong"));
-        assert_eq!(line, "the password was refused");
+        let printed = "it printed: sudo: Authentication failed, try again.";
+        assert_eq!(line, format!("the password was refused; {printed}"));
         let (_, line) = refusal(&router, method());
         assert!(line.starts_with("it wants a password: \"sudo: interactive auth"), "{line}");
         router.shutdown().unwrap();

@@ -11,7 +11,8 @@
 //!   server, [`fake_ssh`] a stand-in for the client, [`Prompts`] who answers its questions;
 //! - [`Machine`] is an [`Sshd`] whose users may use sudo, for contexts that start others;
 //! - [`Network`] is some hosts and the links between them;
-//! - [`SmallSystem`] is a directory that can be somebody's root;
+//! - [`SmallSystem`] is a directory that can be somebody's root, [`check_inside`] that a context is there;
+//! - [`Daemon`] is one that runs containers or services, apart from all others;
 //! - [`AsUser`] is sudo, su or doas as an ordinary user runs it, [`refusal`] what a start says that fails;
 //! - [`leave_out`] says aloud what cannot be tested here, [`skip`] ends a test that cannot go on;
 //! - [`environment`] and [`TempDir`] are surroundings that no developer's settings reach.
@@ -20,6 +21,8 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part of this")]
 
 mod bare;
+mod containers;
+mod daemons;
 mod fake_ssh;
 mod isolated;
 mod leaks;
@@ -42,6 +45,8 @@ mod traffic;
 mod users;
 mod wheels;
 
+pub use containers::{FOREVER, check_inside, connect, error_of, needs, run};
+pub use daemons::Daemon;
 pub use fake_ssh::fake_ssh;
 pub use isolated::{is_isolated, isolated, isolated_report, skip};
 pub use leaks::Leaks;

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Python, TempDir, interpreters};
+use super::containers::run;
+use super::{Python, TempDir, interpreters, script};
 
 /// A small system of its own: `/bin/sh`, `python3` in the `PATH`, users `root` and `app` (1234, group 1234). Copies,
 /// so that what is done there is done to nothing else.
@@ -38,6 +39,21 @@ impl SmallSystem {
         let mut mknod = Command::new("mknod");
         mknod.args(["-m", "666"]).arg(self.path().join("dev/null")).args(["c", "1", "3"]);
         assert!(mknod.status().expect("mknod").success(), "{mknod:?}");
+    }
+
+    /// Gives it a `/sbin/init`, which does nothing until it is killed.
+    pub fn add_init(&self) {
+        let init = "exec python3 -c 'import signal; signal.pause()'\n";
+        fs::create_dir(self.path().join("sbin")).expect("a fresh one");
+        script(&self.0, "sbin/init", init);
+    }
+
+    /// All of it as a tar file in another directory.
+    pub fn archive(&self, dir: &TempDir) -> PathBuf {
+        let archive = dir.path().join("system.tar");
+        let mut tar = Command::new("tar");
+        run(tar.arg("-cf").arg(&archive).arg("-C").arg(self.path()).arg("."));
+        archive
     }
 
     pub fn path(&self) -> &Path {

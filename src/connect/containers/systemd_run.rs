@@ -15,7 +15,9 @@ use super::Words;
 /// --pipe` if it is to be a scope. That takes systemd 236 or later.
 ///
 /// The environment is the service manager's, not the parent's. When the context ends, systemd ends what its
-/// functions have left running, unless there is a property that says otherwise: `KillMode=process`.
+/// functions have left running, unless there is a property that says otherwise: `KillMode=process`. Of a user, group
+/// or directory that is not there systemd-run says nothing: what its exit status means is in systemd.exec(5) (217: no
+/// such user).
 #[derive(Clone, Debug)]
 pub struct SystemdRun {
     scope: bool,
