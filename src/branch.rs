@@ -310,7 +310,8 @@ impl Branch {
                 state.handshake.end_stderr();
                 let why = || state.handshake.loss(self.peer.name(), status);
                 let reason = cause.unwrap_or_else(why);
-                let end = master.leaving(&self.peer).unwrap_or(End::Lost(reason));
+                let end =
+                    master.leaving(&self.peer).unwrap_or_else(|| End::lost(&self.peer, reason));
                 self.over(master, end);
             }
             _ => return None,
@@ -408,7 +409,7 @@ impl Branch {
     fn fail(&self, master: &Master, state: &mut State, reason: String) {
         let end = match master.leaving(&self.peer) {
             Some(end) => end,
-            None if self.peer.is_up() => End::Lost(reason),
+            None if self.peer.is_up() => End::lost(&self.peer, reason),
             None => self.failure(state, self.spawn_error(reason)),
         };
         self.end(master, state, end);
@@ -420,7 +421,10 @@ impl Branch {
 
     /// The same with where it was, and how often it was tried.
     fn failure(&self, state: &State, error: ConnectError) -> End {
-        let error = ConnectError { via: self.parent.way(), ..error };
+        let mut error = ConnectError { via: self.parent.way(), ..error };
+        if error.stage == Stage::HostKey {
+            error.reason += &format!("; known hosts are those of {}", self.parent.name());
+        }
         End::Failed(Arc::new(state.start.describe(error)))
     }
 

@@ -289,7 +289,8 @@ impl Broker<'_> {
                 Command::Look => {}
                 Command::Leave(id) => {
                     if let Some(mut link) = self.link(id) {
-                        link.leave(End::Lost("it was shut down".into()));
+                        let end = End::shut_down(link.peer());
+                        link.leave(end);
                     }
                 }
                 Command::Break(id, reason) => {

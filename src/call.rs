@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::end::End;
 use crate::mailbox::{Item, Mailbox, Nothing};
 use crate::master::Target;
+use crate::peer::Peer;
 use crate::pickle;
 use crate::router::CALL_FUNCTION;
 use crate::select::{Next, Pull, Source};
@@ -19,15 +20,29 @@ use crate::{CallError, Error, FromValue, Result, ToArgs, ToValue, Value};
 /// What a reply handle leads to.
 pub(crate) struct Answer {
     mailbox: Arc<Mailbox>,
+    /// The context that was called.
+    peer: Arc<Peer>,
     /// The senders that were in the call's arguments: they live until it is answered.
     held: Mutex<Vec<Arc<Tx>>>,
 }
 
 impl Answer {
-    pub(crate) fn arrived(&self, item: Item) {
+    /// `leaving` says why a context ends that was asked to.
+    pub(crate) fn arrived(&self, item: Item, leaving: impl Fn(&Peer) -> Option<End>) {
+        let held = self.take_held();
+        // One that leaves answers thus what it has not begun: its senders are not gone because all is sent.
+        let is_dropped = || {
+            let limits = pickle::Limits::for_messages_of(SHORT_BYTES);
+            let is_short = item.data.len() <= SHORT_BYTES;
+            is_short && matches!(pickle::decode(&item.data, &limits), Ok(Value::Dead(_)))
+        };
+        let end = leaving(&self.peer).filter(|_| !held.is_empty() && is_dropped());
         self.mailbox.push(item);
         // Whoever reads from a channel that the call was to fill sees its end after the answer is here.
-        drop(self.take_held());
+        match end {
+            Some(end) => held.into_iter().for_each(|sender| sender.lost(&end)),
+            None => drop(held),
+        }
     }
 
     pub(crate) fn end(&self, end: &End) {
@@ -41,6 +56,9 @@ impl Answer {
         std::mem::take(&mut self.held.lock().expect("held for a take only"))
     }
 }
+
+/// Beyond the reason that a context gives for not running a call.
+const SHORT_BYTES: usize = 1024;
 
 /// The answer to a call, which may not be here yet.
 ///
@@ -85,8 +103,10 @@ impl<T: FromValue> Pending<T> {
     fn finish(&self, found: std::result::Result<Item, Nothing>, limit: Limit) -> Result<T> {
         match found {
             Ok(item) => self.convert(item),
-            Err(Nothing::Ended(end)) => Err(end.error(self.context.name(), &self.what)),
-            Err(Nothing::TimedOut) => Err(limit.error(format!("{}: {}", self.context, self.what))),
+            Err(Nothing::Ended(end)) => Err(end.error(self.context.peer(), &self.what)),
+            Err(Nothing::TimedOut) => {
+                Err(limit.error(format!("{}: {}", self.context.place(), self.what)))
+            }
         }
     }
 
@@ -101,14 +121,19 @@ impl<T: FromValue> Pending<T> {
         })?;
         match value {
             Value::Error(error) => {
-                let (context, what) = (self.context.name().into(), self.what.clone());
-                Err(Error::Call(Arc::new(CallError { context, what, ..error })))
+                let peer = self.context.peer();
+                let (context, via) = (peer.name().into(), peer.via());
+                let hint = self.why_missing(&error).unwrap_or_default();
+                let what = self.what.clone();
+                Err(Error::Call(Arc::new(CallError { context, via, what, hint, ..error })))
             }
-            // A child that leaves with its router answers thus what it has not begun.
-            Value::Dead(_) if self.context.master().is_down() => Err(Error::Shutdown),
             Value::Dead(reason) => {
-                let reason = reason.unwrap_or_else(|| "it is shutting down".into());
-                Err(End::Lost(reason).error(self.context.name(), &self.what))
+                let peer = self.context.peer();
+                // One that leaves answers thus what it has not begun.
+                let leaving = self.context.master().leaving(peer);
+                let reason = || reason.unwrap_or_else(|| "it is shutting down".into());
+                let end = leaving.unwrap_or_else(|| End::because(reason()));
+                Err(end.error(peer, &self.what))
             }
             value => T::from_value(value, &self.context).map_err(|error| match error {
                 Error::Convert { wanted, found } => {
@@ -121,9 +146,23 @@ impl<T: FromValue> Pending<T> {
 }
 
 impl<T> Pending<T> {
+    /// Why the module that an import did not find is not served.
+    fn why_missing(&self, error: &CallError) -> Option<String> {
+        if !matches!(&*error.class, "ModuleNotFoundError" | "ImportError") {
+            return None;
+        }
+        let name = error.message.strip_prefix("No module named ")?;
+        // Python 2 has no quotes, and the last part of the name alone.
+        let name = name.split('\'').nth(1).or_else(|| {
+            let (module, _) = self.what.strip_prefix("call of ")?.split_once(':')?;
+            module.ends_with(name).then_some(module)
+        });
+        self.context.master().modules().why_missing(name?)
+    }
+
     /// Where a value is from, for errors.
     fn source(&self) -> String {
-        format!("from the {} in {}", self.what, self.context)
+        format!("from the {} in {}", self.what, self.context.place())
     }
 
     /// The context that was called.
@@ -146,7 +185,7 @@ impl<T: FromValue> Pull<T> for Pending<T> {
             Ok(None) => Next::Nothing,
             Ok(Some(item)) => Next::Last(self.convert(item), self.context.clone()),
             Err(end) => {
-                let error = end.error(self.context.name(), &self.what);
+                let error = end.error(self.context.peer(), &self.what);
                 Next::Last(Err(error), self.context.clone())
             }
         }
@@ -342,15 +381,17 @@ impl Call {
         self.push();
         let Call { context, what, data, held, .. } = self;
         let mailbox = Arc::new(Mailbox::default());
-        let answer = Arc::new(Answer { mailbox: mailbox.clone(), held: Mutex::new(held) });
-        let peer = context.peer();
+        let (peer, held) = (context.peer(), Mutex::new(held));
+        let answer = Arc::new(Answer { mailbox: mailbox.clone(), peer: peer.clone(), held });
         let handle = context.master().routes().add_reply(peer.id(), Target::Answer(answer));
         let patience = Patience::Until(limit.deadline());
         if let Err(refused) = peer.send(CALL_FUNCTION, handle, data, patience) {
             // Its registration must not outlive it: after the context's end nobody removes it.
             let target = context.master().routes().remove_handle(handle);
             match (refused, target) {
-                (Refused::TimedOut, _) => return Err(limit.error(format!("{context}: {what}"))),
+                (Refused::TimedOut, _) => {
+                    return Err(limit.error(format!("{}: {what}", context.place())));
+                }
                 (Refused::Ended(end), Some(Target::Answer(answer))) => answer.end(&end),
                 // The end has been told already.
                 (Refused::Ended(_), _) => {}
@@ -376,7 +417,7 @@ impl Call {
             Ok(()) => {}
             Err(Refused::Ended(end)) => {
                 held.into_iter().for_each(|sender| sender.lost(&end));
-                return Err(end.error(context.name(), &what));
+                return Err(end.error(context.peer(), &what));
             }
             Err(Refused::TimedOut) => unreachable!("there is no deadline"),
         }

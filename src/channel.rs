@@ -192,7 +192,7 @@ impl Rx {
     fn end(&self, end: End) {
         let reason = match &end {
             End::Closed(reason) => reason.clone(),
-            End::Lost(reason) => Some(reason.clone()),
+            End::Lost(loss) => Some(loss.words()),
             End::Failed(_) | End::Shutdown => None,
         };
         let senders = self.senders();
@@ -303,7 +303,7 @@ impl<T> Receiver<T> {
     }
 
     fn error(&self, end: &End) -> Error {
-        end.error("channel", "receiving")
+        end.channel_error("receiving from a channel")
     }
 }
 
@@ -486,10 +486,10 @@ impl Tx {
             TxEnd::Here { mailbox, window, .. } => {
                 let item = Item { data, from: MASTER, control: 0, cost };
                 let pushed = mailbox.push_within(*window, item, may_wait);
-                pushed.map_err(|end| end.error("channel", "sending"))
+                pushed.map_err(|end| end.channel_error("sending to a channel"))
             }
             TxEnd::There { peer, handle, control, credit, .. } => {
-                let error = |end: End| end.error(peer.name(), "sending to a channel");
+                let error = |end: End| end.error(peer, "sending to a channel");
                 if !credit.take(cost, may_wait).map_err(error)? {
                     return Ok(false);
                 }
@@ -671,7 +671,7 @@ impl Credit {
                 self.changed.notify_all();
             }
             Ok(Value::Dead(reason)) => self.end(&End::Closed(reason)),
-            Ok(_) | Err(_) => self.end(&End::Lost("its receiver sent what is not credit".into())),
+            Ok(_) | Err(_) => self.end(&End::because("its receiver sent what is not credit")),
         }
     }
 
@@ -726,7 +726,7 @@ mod tests {
             let waiting = scope.spawn(|| credit.take(1, true));
             credit.arrived(Ok(Value::Dead(Some("full".into()))));
             let end = waiting.join().unwrap().unwrap_err();
-            assert_eq!(end.error("x", "y").to_string(), "channel closed: full");
+            assert_eq!(end.channel_error("y").to_string(), "channel closed: full");
         });
     }
 }

@@ -75,6 +75,11 @@ impl Context {
         &self.peer
     }
 
+    /// Its name behind those on the way to it, for errors.
+    pub(crate) fn place(&self) -> String {
+        self.peer.way().join(" > ")
+    }
+
     pub(crate) fn limits(&self) -> &pickle::Limits {
         &self.master.limits
     }
@@ -109,7 +114,12 @@ impl Context {
         let limit = Limit::new(Some(timeout));
         match self.peer.wait_up(limit.deadline()) {
             Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(limit.error(format!("{self}: connecting"))),
+            Ok(None) => {
+                let above = self.peer.waits_for();
+                let above = above.map(|it| format!(", behind {}, which is not up", it.name()));
+                let above = above.unwrap_or_default();
+                Err(limit.error(format!("{}: connecting{above}", self.place())))
+            }
             Err(end) => Err(self.end_error(&end)),
         }
     }
@@ -120,7 +130,7 @@ impl Context {
     }
 
     fn end_error(&self, end: &End) -> Error {
-        end.error(self.name(), "connecting")
+        end.error(&self.peer, "connecting")
     }
 
     /// Calls a function and waits for its result.
@@ -210,7 +220,7 @@ impl Context {
                 // Its parent ends it by then, and has the time that this takes.
                 let limit = self.master.settings.grace.saturating_add(PARENT_ENDS_IT);
                 if !self.peer.wait_gone_for(limit) {
-                    self.master.lost(&self.peer, &End::Lost("it was shut down".into()));
+                    self.master.lost(&self.peer, &End::shut_down(&self.peer));
                 }
             }
         }

@@ -28,6 +28,8 @@ pub enum Error {
     Disconnected {
         /// The name of the context.
         context: String,
+        /// The names of the contexts on the way to it, the program's own child first.
+        via: Vec<String>,
         /// What waited, say ``call of os:getpid``.
         what: String,
         /// Why the stream ended.
@@ -68,8 +70,8 @@ impl fmt::Display for Error {
         let line = match self {
             Error::Connect(error) => return error.fmt(f),
             Error::Call(error) => return error.fmt(f),
-            Error::Disconnected { context, what, reason } => {
-                format!("{context}: {what}: disconnected: {reason}")
+            Error::Disconnected { context, via, what, reason } => {
+                format!("{}: {what}: disconnected: {reason}", place(via, context))
             }
             Error::Closed { reason: Some(reason) } => format!("channel closed: {reason}"),
             Error::Closed { reason: None } => "channel closed".into(),
@@ -84,16 +86,16 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)?;
         match self {
             Error::Call(error) if !error.traceback.is_empty() => {
-                write!(f, "\n{}", escape_lines(error.traceback.trim_end()))
+                write!(f, "{error}\n{}", escape_lines(error.traceback.trim_end()))
             }
-            // One line of it is in the message.
+            // A single line of it is in the message.
             Error::Connect(error) if error.printed.trim().contains('\n') => {
-                write!(f, "\nAll that it printed:\n{}", error.printed.trim_end())
+                write_line(f, &error.line())?;
+                write!(f, "\nIt printed:\n{}", error.printed.trim_end())
             }
-            _ => Ok(()),
+            _ => fmt::Display::fmt(self, f),
         }
     }
 }
@@ -128,6 +130,24 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
+    /// What the context did and how it went, without those on the way to it.
+    pub(crate) fn without_way(&self) -> String {
+        let ConnectError { context, stage, reason, .. } = self;
+        let status = self.status.map(|status| format!(" ({status})")).unwrap_or_default();
+        format!("{context}: {stage}: {reason}{status}")
+    }
+
+    fn line(&self) -> String {
+        place(&self.via, &self.without_way())
+    }
+
+    /// The last line that was printed, where programs say what is wrong; the rest is in the field.
+    fn quote(&self) -> String {
+        let last = self.printed.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        let last = last.filter(|last| !self.reason.contains(last));
+        last.map(|last| format!("; it printed: {last}")).unwrap_or_default()
+    }
+
     /// No process could be started.
     pub(crate) fn at_spawn(context: &str, reason: String) -> ConnectError {
         ConnectError {
@@ -144,21 +164,16 @@ impl ConnectError {
 /// The context with those on the way to it, how far it came, and why it came no further.
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way: String = self.via.iter().map(|name| format!("{name} > ")).collect();
-        let mut line = format!("{way}{}: {}: {}", self.context, self.stage, self.reason);
-        if let Some(status) = self.status {
-            line += &format!(" ({status})");
-        }
-        // The last line is where programs say what is wrong; the rest is in the field.
-        let last = self.printed.lines().rev().map(str::trim).find(|line| !line.is_empty());
-        if let Some(last) = last.filter(|last| !self.reason.contains(last)) {
-            line += &format!("; it printed: {last}");
-        }
-        write_line(f, &line)
+        write_line(f, &format!("{}{}", self.line(), self.quote()))
     }
 }
 
 impl std::error::Error for ConnectError {}
+
+/// A context's name behind those on the way to it.
+pub(crate) fn place(via: &[String], context: &str) -> String {
+    via.iter().map(String::as_str).chain([context]).collect::<Vec<_>>().join(" > ")
+}
 
 /// Writes what may be in the words of the remote side: as one line, of a sensible length, that does
 /// nothing to a terminal.
@@ -174,6 +189,8 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
+    /// Waiting for the context that is to be its parent, or for one above that.
+    Parent,
     /// Starting the program that carries the stream.
     Spawn,
     /// ssh: finding and reaching the server, and agreeing on how to speak; as long as ssh has said nothing,
@@ -196,6 +213,7 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Stage::Parent => "waiting for its parent",
             Stage::Spawn => "starting the process",
             Stage::Connect => "connecting",
             Stage::HostKey => "checking the host key",
@@ -231,11 +249,13 @@ impl fmt::Display for ExitStatus {
 }
 
 /// A remote function raised.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallError {
     /// The name of the context; empty where the exception came as a value, say out of a channel.
     pub context: String,
+    /// The names of the contexts on the way to it, the program's own child first.
+    pub via: Vec<String>,
     /// What raised, say ``call of os:remove``; empty likewise.
     pub what: String,
     /// The class of the exception, with its module unless it is a built-in one: `ValueError`,
@@ -246,16 +266,18 @@ pub struct CallError {
     /// The traceback as Python formats it: chained exceptions and groups included, with the file
     /// names, line numbers and source lines of served modules. Ends with a newline, or is empty.
     pub traceback: String,
+    /// What this library knows of it: why a module that was not found there is not served. Mostly empty.
+    pub hint: String,
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = self.message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let parts = [&self.context, &self.what, &self.class, message.trim()];
-        write_line(
-            f,
-            &parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "),
-        )
+        let place = place(&self.via, &self.context);
+        let parts = [&place, &self.what, &self.class, message.trim()];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        let line = parts.collect::<Vec<_>>().join(": ");
+        write_line(f, &if self.hint.is_empty() { line } else { format!("{line}; {}", self.hint) })
     }
 }
 
@@ -267,8 +289,7 @@ mod tests {
 
     fn call_error(message: &str, traceback: &str) -> Error {
         let [class, message, traceback] = ["ValueError", message, traceback].map(String::from);
-        let (context, what) = Default::default();
-        Error::Call(Arc::new(CallError { context, what, class, message, traceback }))
+        Error::Call(Arc::new(CallError { class, message, traceback, ..CallError::default() }))
     }
 
     fn connect_error(printed: &str) -> Error {
@@ -309,9 +330,6 @@ mod tests {
         let one = connect_error("not here\n");
         assert_eq!(format!("{one:?}"), format!("{line}; it printed: not here"));
         let two = connect_error("Welcome!\nnot here\n");
-        assert_eq!(
-            format!("{two:?}"),
-            format!("{line}; it printed: not here\nAll that it printed:\nWelcome!\nnot here")
-        );
+        assert_eq!(format!("{two:?}"), format!("{line}\nIt printed:\nWelcome!\nnot here"));
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::log::{Level, LogRecord};
+use crate::log::{Level, LogRecord, Of};
 use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::{Modules, Prompt, Value, pickle};
@@ -278,7 +278,7 @@ impl Helper {
 
     fn show(&self, peer: &Peer, entry: Entry) {
         let bytes = entry.bytes();
-        let name = peer.name();
+        let of = Of { id: peer.id(), name: peer.name() };
         let mut sink = match self.sink.lock() {
             Ok(sink) => sink,
             // It has panicked before, and said so; that does not end the log.
@@ -292,19 +292,19 @@ impl Helper {
         let dropped = peer.backlog.take_dropped();
         if dropped > 0 {
             let message = format!("{dropped} lines dropped: the log's sink is too slow");
-            show(&LogRecord::own(name, Level::Warning, message));
+            show(&LogRecord::own(of, Level::Warning, message));
         }
         match entry {
             Entry::Forwarded(data) => {
                 let message = pickle::decode(&data, &self.limits).ok();
-                let shown = message.and_then(|it| LogRecord::from_message(name, it, &mut show));
+                let shown = message.and_then(|it| LogRecord::from_message(of, it, &mut show));
                 if shown.is_none() {
                     let message = "a log message that cannot be read was dropped".into();
-                    show(&LogRecord::own(name, Level::Warning, message));
+                    show(&LogRecord::own(of, Level::Warning, message));
                 }
             }
-            Entry::Printed(bytes) => LogRecord::lines(name, "stderr", &bytes, &mut show),
-            Entry::Own(level, message) => show(&LogRecord::own(name, level, message)),
+            Entry::Printed(bytes) => LogRecord::lines(of, "stderr", &bytes, &mut show),
+            Entry::Own(level, message) => show(&LogRecord::own(of, level, message)),
         }
         if peer.backlog.remove(bytes) {
             peer.read_on();

@@ -463,7 +463,10 @@ impl Link {
         }
         let end = match self.end.take() {
             Some(end) => end,
-            None if self.handshake.stage() == Stage::Connected => End::Lost(self.why_lost()),
+            None if self.handshake.stage() == Stage::Connected => {
+                let why = self.why_lost();
+                End::lost(&self.peer, why)
+            }
             None => {
                 self.handshake.end_stderr();
                 let failed =

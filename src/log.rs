@@ -63,8 +63,10 @@ impl fmt::Display for Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogRecord {
-    /// The name of the context.
+    /// The name of the context, which another one may have, too.
     pub context: String,
+    /// Its [id](crate::Context::id), which no other has: by this [`Router::tree`](crate::Router::tree) has it.
+    pub context_id: u32,
     /// The logger in the child: `stdout` and `stderr` for what it printed, `econtext` for what this
     /// library says of the context.
     pub logger: String,
@@ -82,32 +84,24 @@ impl LogRecord {
     }
 
     /// What the library itself says of a context.
-    pub(crate) fn own(context: &str, level: Level, message: String) -> LogRecord {
-        let message = escape_lines(&message);
-        LogRecord { context: context.into(), logger: "econtext".into(), level, message }
+    pub(crate) fn own(of: Of, level: Level, message: String) -> LogRecord {
+        of.record("econtext", level, escape_lines(&message))
     }
 
     /// Calls `show` for each line of something that was printed. One by one: a record takes much more
     /// memory than an empty line.
-    pub(crate) fn lines(
-        context: &str,
-        logger: &str,
-        bytes: &[u8],
-        show: &mut dyn FnMut(&LogRecord),
-    ) {
+    pub(crate) fn lines(of: Of, logger: &str, bytes: &[u8], show: &mut dyn FnMut(&LogRecord)) {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let line = |line: &[u8]| LogRecord {
-            context: context.into(),
-            logger: logger.into(),
-            level: Level::Info,
-            message: printable(line.strip_suffix(b"\r").unwrap_or(line)),
+        let line = |line: &[u8]| {
+            let text = printable(line.strip_suffix(b"\r").unwrap_or(line));
+            of.record(logger, Level::Info, text)
         };
         bytes.split(|byte| *byte == b'\n').map(line).for_each(|record| show(&record));
     }
 
     /// Calls `show` for each record in a `FORWARD_LOG` message; `None` where it is not one.
     pub(crate) fn from_message(
-        context: &str,
+        of: Of,
         message: Value,
         show: &mut dyn FnMut(&LogRecord),
     ) -> Option<()> {
@@ -122,25 +116,35 @@ impl LogRecord {
         match message {
             // `logging` of Python 2 makes text of bytes too; only output is cut into lines.
             Value::Bytes(bytes) if logger == "stdout" || logger == "stderr" => {
-                LogRecord::lines(context, &logger, &bytes, show);
+                LogRecord::lines(of, &logger, &bytes, show);
             }
             Value::Bytes(bytes) => {
                 let message = String::from_utf8_lossy(&bytes);
-                show(&LogRecord::text(context, logger, level, &message));
+                show(&of.text(&logger, level, &message));
             }
-            Value::Text(message) => show(&LogRecord::text(context, logger, level, &message)),
+            Value::Text(message) => show(&of.text(&logger, level, &message)),
             _ => return None,
         }
         Some(())
     }
+}
 
-    fn text(context: &str, logger: String, level: i64, message: &str) -> LogRecord {
-        LogRecord {
-            context: context.into(),
-            logger,
-            level: Level::from_number(level),
-            message: escape_lines(message.trim_end_matches('\n')),
-        }
+/// Which context a record is of.
+#[derive(Clone, Copy)]
+pub(crate) struct Of<'a> {
+    pub(crate) id: u32,
+    pub(crate) name: &'a str,
+}
+
+impl Of<'_> {
+    fn text(self, logger: &str, level: i64, message: &str) -> LogRecord {
+        let text = escape_lines(message.trim_end_matches('\n'));
+        self.record(logger, Level::from_number(level), text)
+    }
+
+    fn record(self, logger: &str, level: Level, message: String) -> LogRecord {
+        let (context, context_id) = (self.name.into(), self.id);
+        LogRecord { context, context_id, logger: logger.into(), level, message }
     }
 }
 
@@ -168,10 +172,12 @@ pub(crate) fn write_to_stderr(record: &LogRecord) {
 mod tests {
     use super::*;
 
+    const X: Of = Of { id: 7, name: "x" };
+
     fn messages(message: Value) -> Option<Vec<String>> {
         let mut messages = Vec::new();
         let mut keep = |record: &LogRecord| messages.push(record.message.clone());
-        LogRecord::from_message("x", message, &mut keep)?;
+        LogRecord::from_message(X, message, &mut keep)?;
         Some(messages)
     }
 
@@ -200,9 +206,9 @@ mod tests {
 
     #[test]
     fn the_lines_of_one_record_do_not_look_like_records() {
-        let record = LogRecord::own("x", Level::Error, "one\nERROR econtext.ctx.y: two".into());
+        let record = LogRecord::own(X, Level::Error, "one\nERROR econtext.ctx.y: two".into());
         let shown = "ERROR econtext.ctx.x: econtext: one\n    ERROR econtext.ctx.y: two";
-        assert_eq!(record.to_string(), shown);
+        assert_eq!((record.context_id, record.to_string()), (7, shown.into()));
     }
 
     #[test]

@@ -322,9 +322,9 @@ impl Master {
         let (broker, waker) = broker::Handle::new()?;
         let modules = Modules::default();
         let limits = pickle::Limits::for_messages_of(settings.max_message_bytes);
-        let itself = Outgoing::ended(End::Lost("it is the program itself".into()));
+        let itself = Outgoing::ended(End::because("it is the program itself"));
         let itself = Arc::new(Peer::new(MASTER, "master".into(), itself, broker.clone()));
-        itself.end(End::Lost("it is the program itself".into()));
+        itself.end(End::because("it is the program itself"));
         itself.gone(); // There is no process of it to wait for.
         let (level, unidirectional) = (settings.log_level, settings.unidirectional);
         let master = Master {
@@ -374,7 +374,7 @@ impl Master {
 
     /// A context that this program does not know, or no longer: whatever is sent to it is refused.
     pub(crate) fn unknown_peer(&self, id: u32, name: String) -> Arc<Peer> {
-        let end = End::Lost(format!("no route to context {id}"));
+        let end = End::because(format!("no route to context {id}"));
         let out = Outgoing::ended(end.clone());
         let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
         peer.end(end);
@@ -480,7 +480,7 @@ impl Master {
         };
         let Some((path, peer)) = placed else {
             let peer = Peer::below(parent, u32::MAX, name);
-            let end = parent.ended().unwrap_or_else(|| End::Lost("it is gone".into()));
+            let end = parent.ended().unwrap_or_else(|| End::lost(parent, "it is gone"));
             peer.end(end.of_parent(parent, &peer));
             peer.gone();
             return Arc::new(peer);
@@ -558,10 +558,12 @@ impl Master {
 
     /// Why a context ends that was asked to, if it was.
     pub(crate) fn leaving(&self, peer: &Peer) -> Option<End> {
-        match self.is_down() {
-            true => Some(End::Shutdown),
-            false => peer.is_leaving().then(|| End::Lost("it was shut down".into())),
+        if self.is_down() {
+            return Some(End::Shutdown);
         }
+        let asked = peer.leaving()?;
+        let end = End::shut_down(asked);
+        Some(if asked.id() == peer.id() { end } else { end.of_parent(asked, peer) })
     }
 
     /// A context that another has started without our doing.
@@ -600,7 +602,7 @@ impl Master {
         if self.routes().may_withdraw(child.id(), target)? {
             if let Some(peer) = self.peer(target) {
                 let end = self.leaving(&peer);
-                let unasked = || End::Lost("its parent lost it".into());
+                let unasked = || End::lost(&peer, "its parent lost it");
                 self.lost(&peer, &end.unwrap_or_else(unasked));
             }
         }
@@ -855,7 +857,7 @@ impl Master {
                     below.set_name(escape(&name));
                     below.up(info);
                 }
-                (Some(below), Err(reason)) => self.lost(&below, &End::Lost(reason)),
+                (Some(below), Err(reason)) => self.lost(&below, &End::lost(&below, reason)),
                 (None, _) => {}
             },
             Target::Branch(branch) => {
@@ -864,7 +866,7 @@ impl Master {
                 let report = report.unwrap_or_else(|error| Value::Dead(Some(unclear(error))));
                 branch.arrived(report, item.control);
             }
-            Target::Answer(answer) => answer.arrived(item),
+            Target::Answer(answer) => answer.arrived(item, |peer| self.leaving(peer)),
             Target::Channel(channel) => match channel.arrived(item) {
                 // The stream is that of others, too.
                 Err(reason) if header.src != peer.id() => {

@@ -145,6 +145,17 @@ impl Peer {
         way
     }
 
+    /// Those on the way to it alone.
+    pub(crate) fn via(&self) -> Vec<String> {
+        self.parent.as_ref().map_or_else(Vec::new, |parent| parent.way())
+    }
+
+    /// The first on the way to it that is not up yet, if that is not itself.
+    pub(crate) fn waits_for(&self) -> Option<&Peer> {
+        let above = std::iter::successors(self.parent.as_deref(), |it| it.parent.as_deref());
+        above.filter(|it| !it.is_up()).last()
+    }
+
     /// `None` for a direct child.
     pub(crate) fn parent(&self) -> Option<&Arc<Peer>> {
         self.parent.as_ref()
@@ -200,7 +211,7 @@ impl Peer {
             name: self.name().into(),
             method: self.method.clone(),
             state: match is_up {
-                _ if self.is_leaving() => tree::State::Leaving,
+                _ if self.leaving().is_some() => tree::State::Leaving,
                 true => tree::State::Connected,
                 false => tree::State::Starting,
             },
@@ -284,10 +295,10 @@ impl Peer {
         let _ = self.send(SHUTDOWN, 0, none, Patience::None);
     }
 
-    /// Whether it was asked to shut down, or one above it.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
-            || self.parent.as_ref().is_some_and(|it| it.is_leaving())
+    /// Which was asked to shut down: itself, or one above it.
+    pub(crate) fn leaving(&self) -> Option<&Peer> {
+        let mut above = std::iter::successors(Some(self), |it| it.parent.as_deref());
+        above.find(|it| it.leaving.load(Ordering::Acquire))
     }
 
     /// Sends what starts the child, before anything else.

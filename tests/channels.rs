@@ -381,7 +381,8 @@ fn a_sender_in_a_call_without_an_answer_lives_as_long_as_the_context() {
         context.call::<()>("work:use_kept", (3,)).unwrap();
         assert!([0, 1, 2].iter().all(|number| receiver.recv().unwrap() == *number));
         context.shutdown().unwrap();
-        assert_eq!(words(receiver.recv()), "channel: receiving: disconnected: it was shut down");
+        let why = "receiving from a channel: disconnected: it was shut down";
+        assert_eq!(words(receiver.recv()), format!("{context}: {why}"));
     });
 }
 

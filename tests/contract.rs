@@ -82,7 +82,7 @@ fn the_users_view_is_a_program() {
 fn the_other_names(method: impl Method, value: Value) -> econtext::Result<()> {
     let router = Router::builder()
         .log_level(Level::Info)
-        .on_log(|record: &LogRecord| println!("{record}"))
+        .on_log(|record: &LogRecord| println!("{} {record}", record.context_id))
         .on_prompt(|prompt: &Prompt| match prompt.kind {
             PromptKind::Password | PromptKind::Passphrase if prompt.attempt == 1 => None,
             PromptKind::HostKey => Some("yes".into()),
@@ -166,9 +166,11 @@ fn the_other_names(method: impl Method, value: Value) -> econtext::Result<()> {
         }
         Err(Error::Call(error)) => {
             let CallError { class, message, traceback, .. } = &*error;
-            println!("{class} {message} {traceback}");
+            let (via, hint) = (error.via.join(" > "), &error.hint);
+            println!("{via} {class} {message} {traceback} {hint}");
         }
-        Err(Error::Disconnected { .. } | Error::Closed { .. } | Error::TimedOut { .. }) => {}
+        Err(Error::Disconnected { context, via, .. }) => println!("{via:?} {context}"),
+        Err(Error::Closed { .. } | Error::TimedOut { .. }) => {}
         Err(Error::Send { .. } | Error::Convert { .. } | Error::Shutdown) => {}
         Err(_) | Ok(()) => {}
     }

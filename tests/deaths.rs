@@ -5,7 +5,9 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use econtext::{Context, Error, Local, Pending, Prompt, Router, RouterBuilder, Sender, Ssh, Value};
+use econtext::{
+    Context, Error, Local, Pending, Prompt, Router, RouterBuilder, Sender, Ssh, Stage, Value,
+};
 
 mod support;
 
@@ -22,6 +24,7 @@ const LONG: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(30);
 
 const KILLED: &str = "the child ended: killed by signal 9";
+const SHUT_DOWN: &str = "it was shut down";
 
 fn build(builder: RouterBuilder) -> Router {
     let router = builder.build().unwrap();
@@ -137,13 +140,27 @@ fn whoever_waits_for_a_context_is_told_that_one_above_it_was_lost() {
         let pythons = kinds();
         for turn in 0..pythons.len() {
             for victim in 0..3 {
-                lose(&dir, &pythons, turn, victim);
+                lose(&dir, &pythons, turn, victim, KILLED);
             }
         }
     });
 }
 
-fn lose(dir: &TempDir, pythons: &[&Python], turn: usize, victim: usize) {
+#[test]
+fn whoever_waits_for_a_context_is_told_that_one_above_it_was_shut_down() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let pythons = kinds();
+        for victim in 0..3 {
+            lose(&dir, &pythons, victim, victim, SHUT_DOWN);
+        }
+    });
+}
+
+/// What a context that has been told to leave answers.
+const LEAVES: &str = "the context is shutting down";
+
+fn lose(dir: &TempDir, pythons: &[&Python], turn: usize, victim: usize, reason: &str) {
     let router = router(SHORT);
     let Family { line, sibling, cousin } = family(&router, pythons, turn);
     let child = &line[2];
@@ -183,18 +200,29 @@ fn lose(dir: &TempDir, pythons: &[&Python], turn: usize, victim: usize) {
         let starts =
             [&starting, &behind].map(|it| scope.spawn(move || it.info().unwrap_err().to_string()));
         let processes: Vec<_> = victims.iter().map(process_of).collect();
-        processes[0].signal(libc::SIGKILL);
+        match reason == KILLED {
+            true => processes[0].signal(libc::SIGKILL),
+            false => assert_soon(|| line[victim].shutdown()).unwrap(),
+        }
 
         let name = line[victim].name();
-        let why = format!("{name} was lost: {KILLED}");
+        let why = format!("{name} was lost: {reason}");
         for (number, pending) in running.into_iter().chain(queued).enumerate() {
             let is_victim = number % victims.len() == 0;
-            assert_ends_with(&told(pending), if is_victim { KILLED } else { &why });
+            assert_ends_with(&told(pending), if is_victim { reason } else { &why });
         }
-        let of_child = if victim == 2 { KILLED } else { &why };
-        assert_ends_with(&told(held), of_child);
-        assert_ends_with(&receives.join().unwrap(), of_child);
-        assert_ends_with(&sends.join().unwrap(), &why);
+        let of_child = if victim == 2 { reason } else { &why };
+        let way = "grandparent > parent > child";
+        assert_eq!(told(held), format!("{way}: call of work:sleep: disconnected: {of_child}"));
+        assert_eq!(
+            receives.join().unwrap(),
+            format!("{way}: receiving from a channel: disconnected: {of_child}")
+        );
+        let way = format!("{way} > free");
+        assert_eq!(
+            sends.join().unwrap(),
+            format!("{way}: sending to a channel: disconnected: {why}")
+        );
         for start in starts {
             assert_ends_with(&start.join().unwrap(), &why);
         }
@@ -202,17 +230,28 @@ fn lose(dir: &TempDir, pythons: &[&Python], turn: usize, victim: usize) {
         for pending in senders {
             let answer = pending.get_timeout(SOON);
             let is_lost_too = victim == 0 && answer.is_err();
-            assert!(is_lost_too || answer.unwrap() == format!("context {} is gone", free.id()));
+            let gone = [format!("context {} is gone", free.id()), LEAVES.into()];
+            assert!(is_lost_too || gone.contains(&answer.unwrap()));
         }
         for pending in callers {
             let answer = pending.get_timeout(SOON).unwrap();
-            assert_ends_with(&answer, &format!("context {} is gone", child.id()));
+            let is_gone = answer.ends_with(&format!("context {} is gone", child.id()));
+            assert!(is_gone || reason == SHUT_DOWN && answer.ends_with(LEAVES), "{answer}");
         }
         processes.iter().for_each(Process::wait_end);
         for context in victims.iter().chain([&free, &starting, &behind]) {
             assert!(!context.is_connected());
-            let error = context.call::<Value>("os:getpid", ()).unwrap_err();
-            assert!(error.to_string().contains(KILLED), "{error}");
+            let words = if *context == line[victim] { reason } else { &why };
+            for error in [
+                context.call::<Value>("os:getpid", ()).unwrap_err(),
+                context.call_no_reply("os:getpid", ()).unwrap_err(),
+                context.info().unwrap_err(),
+                context.wait_connected(SOON).unwrap_err(),
+            ] {
+                assert_ends_with(&error.to_string(), &format!(": disconnected: {words}"));
+            }
+            let late = context.connect(any("late")).unwrap_err().to_string();
+            assert_ends_with(&late, &format!(" > late: connecting: disconnected: {why}"));
             assert_soon(|| context.shutdown()).unwrap();
         }
     });
@@ -233,14 +272,23 @@ fn a_context_whose_parent_does_not_come_up_does_not_either() {
             let child = parent.start(any("child"));
             let grandchild = child.start(any("grandchild"));
             let call = grandchild.call_async::<Value>("os:getpid", ()).unwrap();
-            let why = parent.info().unwrap_err();
-            assert!(matches!(&why, Error::Connect(error) if error.context == "bad"), "{why}");
-            for error in [child.info().unwrap_err(), grandchild.info().unwrap_err()] {
-                assert!(matches!(error, Error::Connect(_)), "{error:?}");
-                assert!(error.to_string().contains(&why.to_string()), "{error}");
+            let bad = "bad: starting the process: cannot execute /nonexistent/python: \
+                       No such file or directory (os error 2)";
+            let way = parent.info().unwrap_err().to_string();
+            let way = way.strip_suffix(bad).unwrap_or_else(|| panic!("{way}"));
+            let late = parent.start(any("late"));
+            for (error, behind) in [
+                (child.info().unwrap_err(), "child"),
+                (grandchild.info().unwrap_err(), "child > grandchild"),
+                (call.get_timeout(SOON).unwrap_err(), "child > grandchild"),
+                (late.info().unwrap_err(), "late"),
+                (late.start(any("later")).info().unwrap_err(), "late > later"),
+            ] {
+                let words = format!("{way}bad > {behind}: waiting for its parent: {bad}");
+                assert_eq!(error.to_string(), words);
+                let Error::Connect(error) = error else { panic!("{error:?}") };
+                assert_eq!(error.stage, Stage::Parent);
             }
-            assert!(matches!(call.get_timeout(SOON), Err(Error::Connect(_))));
-            assert!(matches!(parent.start(any("late")).info(), Err(Error::Connect(_))));
             assert_soon(|| grandchild.shutdown()).unwrap();
         }
         good.call::<Value>("os:getpid", ()).unwrap();

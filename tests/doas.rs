@@ -75,7 +75,8 @@ fn a_refusal_is_one_line_that_says_why() {
         );
         assert_eq!(
             line(start().password("wrong")),
-            "the password was refused, or the account: \"doas: Authentication failed\" (exit status 1)"
+            "the password was refused, or the account: \"doas: Authentication failed\"; doas takes that of the user \
+             who runs it (exit status 1)"
         );
         assert_eq!(
             line(start().user("nobody").password(PASSWORD)),

@@ -7,7 +7,7 @@ use econtext::{Context, Error, FromValue, Local, Pending, Router, ToArgs, Value}
 
 mod support;
 
-use support::{Python, TempDir, for_each_kind_of_python, isolated, mkfifo};
+use support::{Python, TempDir, for_each_kind_of_python, interpreters, isolated, mkfifo};
 
 const WORK: &str = "
 import os
@@ -112,6 +112,43 @@ fn a_module_a_class_or_a_function_that_is_not_there() {
                 assert_eq!(error::<()>(context, target, ()), text);
             }
         });
+    });
+}
+
+#[test]
+fn why_a_module_that_was_not_found_is_not_served() {
+    isolated(|| {
+        let (router, dir) = (router(), TempDir::new());
+        dir.file("served/app/tasks.py", "import no_such_module\n");
+        dir.file("served/app/keys.py", "");
+        let modules = router.modules();
+        modules.path(dir.path().join("served")).deny(["app.keys"]);
+        let absent = "; it is not on that machine, and not in what Router::modules() serves: add it by \
+                      .source(..) or .path(..)";
+        let denied = "; Router::modules().deny(..) keeps it from being served";
+        let not_allowed = "; Router::modules().allow(..) does not name it";
+        let check = |table: &[(&str, &str)]| {
+            for_each_kind_of_python(|python| {
+                let context = router.connect(Local::new().python(&python.path)).unwrap();
+                for (target, hint) in table {
+                    let line = error::<()>(&context, target, ());
+                    let (words, found) = line.split_once(';').unwrap_or((&line, ""));
+                    assert!(words.contains("No module named "), "{line}");
+                    assert_eq!(found, hint.trim_start_matches(';'), "{line}");
+                }
+            });
+        };
+        check(&[("nothing:f", absent), ("app.nothing:f", absent), ("app.keys:f", denied)]);
+        // Here it is not the module of the call that is missing, which only Python 3 names in full.
+        let newest = interpreters().iter().rfind(|it| it.name.starts_with("python3")).unwrap();
+        let context = router.connect(Local::new().python(&newest.path).name("web")).unwrap();
+        let text =
+            "web: call of app.tasks:f: ModuleNotFoundError: No module named 'no_such_module'";
+        assert_eq!(error::<()>(&context, "app.tasks:f", ()), format!("{text}{absent}"));
+        modules.allow(["work"]);
+        check(&[("app.tasks:f", not_allowed)]);
+        context.call::<String>("work:text_of", (1,)).unwrap();
+        router.shutdown().unwrap();
     });
 }
 

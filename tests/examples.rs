@@ -106,8 +106,8 @@ fn an_error_that_ends_an_example_is_for_a_reader() {
         assert_lines(
             &said,
             &[
-                "Error: local.*: starting Python: the process ended (exit status 3); it printed: no space left",
-                "All that it printed:",
+                "Error: local.*: starting Python: the process ended (exit status 3)",
+                "It printed:",
                 "Welcome",
                 "no space left",
             ],

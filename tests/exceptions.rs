@@ -7,7 +7,7 @@ use econtext::{CallError, Context, Error, Local, Router};
 
 mod support;
 
-use support::{Log, Python, TempDir, for_each_python, isolated};
+use support::{Log, Python, Run, TempDir, for_each_kind_of_python, for_each_python, isolated};
 
 const BROKEN: &str = r#"
 import sys
@@ -123,6 +123,32 @@ const OUTER: [&str; 6] = [
     "    raise ValueError(message)",
     "ValueError: the message",
 ];
+
+#[test]
+fn a_traceback_ends_where_the_user_calls_the_library() {
+    isolated(|| {
+        let work = "def send(sender):\n    sender.send(send)\n    sender.send(lambda: 1)\n\n\
+                    def start():\n    from econtext import parent\n    parent.argv(['/no/such/tool'])\n";
+        for_each_kind_of_python(|python| {
+            let run = Run::start(python, |modules| {
+                modules.source("calls", work);
+            });
+            let (sender, _receiver) = run.router.channel::<i64>();
+            for (result, last) in [
+                (run.context.call::<()>("calls:send", (sender,)), "    sender.send("),
+                (run.context.call::<()>("calls:start", ()), "    parent.argv(['/no/such/tool'])"),
+            ] {
+                let Err(Error::Call(error)) = result else { panic!("{result:?}") };
+                let frames: Vec<_> = lines(&error);
+                assert!(!error.traceback.contains("econtext/"), "{}", error.traceback);
+                assert_eq!(frames[0], "Traceback (most recent call last):");
+                let at = frames.iter().position(|line| line.starts_with("  File ")).unwrap();
+                assert!(frames[at].starts_with("  File \"calls.py\""), "{}", error.traceback);
+                assert!(frames[at + 1].starts_with(last), "{}", error.traceback);
+            }
+        });
+    });
+}
 
 #[test]
 fn class_message_and_traceback_with_the_lines_of_an_embedded_module() {

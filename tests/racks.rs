@@ -190,7 +190,8 @@ fn what_is_behind_a_bastion_goes_with_it_and_one_host_goes_alone() {
         for event in waiting {
             let name = event.context().to_string();
             let error = event.into_result().unwrap_err().to_string();
-            let begin = format!("{name}: call of time:sleep: disconnected: bastion was lost: ");
+            let begin =
+                format!("bastion > {name}: call of time:sleep: disconnected: bastion was lost: ");
             assert!(error.starts_with(&begin), "{error}");
         }
         sessions.iter().for_each(Process::wait_end);

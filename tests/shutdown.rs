@@ -520,7 +520,10 @@ fn a_child_that_is_killed_ends_whatever_waits_for_it() {
                     format!("victim: call of work:sleep: {why}")
                 );
                 assert_eq!(words(queued.get()), format!("victim: call of os:getpid: {why}"));
-                assert_eq!(words(reader.join().unwrap()), format!("channel: receiving: {why}"));
+                assert_eq!(
+                    words(reader.join().unwrap()),
+                    format!("victim: receiving from a channel: {why}")
+                );
                 assert_eq!(
                     words(caller.join().unwrap()),
                     format!("victim: call of os:getpid: {why}")
@@ -688,7 +691,7 @@ fn calls_that_have_not_begun_at_shutdown_never_run() {
             assert!(first.get().is_ok());
             let told = words(second.get());
             let told = told.strip_prefix("busy: call of work:make_file: disconnected: ").unwrap();
-            assert_eq!(told, "the context is shutting down");
+            assert_eq!(told, "it was shut down");
             assert!(!file.exists());
         });
     });

@@ -79,7 +79,8 @@ fn a_refusal_is_one_line_that_says_why() {
         let needed =
             "\"Password:\" needs an answer: set .password(..) or Router::builder().on_prompt(..)";
         assert_eq!(line, needed);
-        let refused = "the password was refused, or the account: \"su: Authentication failure\" (exit status 1)";
+        let refused = "the password was refused, or the account: \"su: Authentication failure\"; su takes that of the \
+                       user that it changes to (exit status 1)";
         let wrong = refusal(&router, start(to.name()).password("wrong"));
         assert_eq!(wrong, (Stage::Login, refused.into()));
         let (stage, line) = refusal(&router, start("nobody-here").password("x"));
@@ -173,7 +174,8 @@ fn through_another_context_it_is_the_same() {
             assert_eq!((text.len(), euid(&context)), (300_000, to.uid()));
         }
         let said = |method: Su| refusal_by(parent.connect(method));
-        let refused = "the password was refused, or the account: \"su: Authentication failure\" (exit status 1)";
+        let refused = "the password was refused, or the account: \"su: Authentication failure\"; su takes that of the \
+                       user that it changes to (exit status 1)";
         assert_eq!(said(start(&su).password("wrong")), (Stage::Login, refused.into()));
         let (stage, line) = said(start(&german).password("wrong"));
         assert!(

@@ -26,6 +26,10 @@ fn euid(context: &Context) -> u32 {
     context.info().unwrap().euid
 }
 
+/// What is said of a wrong password.
+const WRONG: &str = "the password was refused; sudo takes that of the user who runs it, unless it is configured \
+                     otherwise";
+
 #[test]
 fn without_a_password_no_terminal_is_needed() {
     isolated(|| {
@@ -120,7 +124,7 @@ fn a_refusal_is_one_line_that_says_why() {
             )
         );
         let wrong = refusal(&router, start(&sudo).password("wrong"));
-        assert_eq!(wrong, (Stage::Login, "the password was refused".into()));
+        assert_eq!(wrong, (Stage::Login, WRONG.into()));
         let (stage, line) = refusal(&router, start(&sudo).user("nobody-here").password(PASSWORD));
         assert_eq!(
             (stage, &*line),
@@ -156,13 +160,13 @@ fn a_refusal_in_another_language_is_quoted() {
         let expected = "sudo ended before Python ran (exit status 1); it printed: sudo: Ein Passwort ist notwendig";
         assert_eq!(line, expected);
         let wrong = refusal(&router, start().password("wrong"));
-        assert_eq!(wrong, (Stage::Login, "the password was refused".into()));
+        assert_eq!(wrong, (Stage::Login, WRONG.into()));
         let prompts = Prompts::answering(["wrong", "wrong", "wrong"]);
         let asking = Router::builder().on_prompt(prompts.handler()).build().unwrap();
         let (stage, line) = refusal(&asking, start());
         assert_eq!(stage, Stage::Login);
-        let start = "sudo refused the answer to its question, or failed after it (exit status 1); \
-                     it printed: sudo: 3 ";
+        let start = "sudo refused the answer to its question, or failed after it; on_prompt was asked \
+                     3 times (exit status 1); it printed: sudo: 3 ";
         assert!(line.starts_with(start), "{line}");
         asking.shutdown().unwrap();
         router.shutdown().unwrap();
@@ -220,7 +224,7 @@ fn through_another_context_it_is_the_same() {
         assert_eq!(prompts.asked().len(), 2);
         let (stage, line) = refusal_by(parent.connect(start().password("wrong")));
         assert_eq!(stage, Stage::Login);
-        assert!(line.starts_with("the password was refused"), "{line}");
+        assert_eq!(line, WRONG);
         let nobody = refusal_by(parent.connect(start().user("nobody-here").password(PASSWORD)));
         let line = "no such user: \"sudo: unknown user nobody-here\" (exit status 1)";
         assert_eq!(nobody, (Stage::Login, line.into()));
@@ -281,7 +285,7 @@ fn sudo_rs_may_write_what_it_likes_around_the_prompt() {
         assert_eq!((runs[1][..3].to_vec(), runs[1][4]), (vec!["-u", "deploy", "-p"], "--"));
         let (_, line) = refusal(&router, method().password("wrong"));
         let printed = "it printed: sudo: Authentication failed, try again.";
-        assert_eq!(line, format!("the password was refused; {printed}"));
+        assert_eq!(line, format!("{WRONG}; {printed}"));
         let (_, line) = refusal(&router, method());
         assert!(line.starts_with("it wants a password: \"sudo: interactive auth"), "{line}");
         router.shutdown().unwrap();

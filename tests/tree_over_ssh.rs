@@ -196,7 +196,8 @@ fn an_ssh_in_the_middle_that_ends_takes_what_is_behind_it_and_no_more() {
         assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
         assert_eq!(
             error.to_string(),
-            "sudo2: call of time:sleep: disconnected: ssh2 was lost: the child ended: killed by signal 9"
+            "ssh1 > sudo1 > ssh2 > sudo2: call of time:sleep: disconnected: ssh2 was lost: the child ended: \
+             killed by signal 9"
         );
         assert!(!ssh2.is_connected() && !sudo2.is_connected());
         behind.iter().for_each(Process::wait_end);
@@ -214,8 +215,7 @@ fn an_ssh_in_the_middle_that_ends_takes_what_is_behind_it_and_no_more() {
         process(stand.machines[1].pid(), &name).signal(libc::SIGKILL);
         let line = hang.get().unwrap_err().to_string();
         // It may still have had something to send.
-        let lost =
-            "sudo2: call of time:sleep: disconnected: ssh2 was lost: the connection was lost: \"";
+        let lost = "ssh1 > sudo1 > ssh2 > sudo2: call of time:sleep: disconnected: ssh2 was lost: the connection was lost: \"";
         assert!(line.starts_with(lost) && line.ends_with("\" (exit status 255)"), "{line}");
         behind.iter().for_each(Process::wait_end);
 
@@ -341,13 +341,18 @@ fn a_wrong_password_behind_hops_is_one_line_with_the_name_of_the_context() {
             error.to_string()
         };
         let wrong = "hunter2-wrong";
+        let login = format!(
+            "the password was refused: \"{}\" was asked after .password(..) was given",
+            questions(&stand)[1].2
+        );
         assert_eq!(
             line(sudo1.connect(stand.ssh2().password(wrong).name("again"))),
-            "ssh1 > sudo1 > again: logging in: the password was refused"
+            format!("ssh1 > sudo1 > again: logging in: {login}")
         );
         assert_eq!(
             line(ssh2.connect(stand.sudo2().password(wrong).name("again"))),
-            "ssh1 > sudo1 > ssh2 > again: logging in: the password was refused"
+            "ssh1 > sudo1 > ssh2 > again: logging in: the password was refused; sudo takes that of the user \
+             who runs it, unless it is configured otherwise"
         );
         let given_up = line(ssh2.connect(stand.sudo2().name("again")));
         assert!(
@@ -361,8 +366,9 @@ fn a_wrong_password_behind_hops_is_one_line_with_the_name_of_the_context() {
         let failed = sudo1.start(stand.ssh2().password(wrong).name("failed"));
         assert_eq!(
             line(failed.connect(stand.sudo2())),
-            "ssh1 > sudo1 > failed > sudo2: starting the process: its parent did not come up: \
-             ssh1 > sudo1 > failed: logging in: the password was refused"
+            format!(
+                "ssh1 > sudo1 > failed > sudo2: waiting for its parent: failed: logging in: {login}"
+            )
         );
         assert_eq!(prompts.prompts().len(), count);
         are_themselves(&stand, &contexts);
@@ -396,8 +402,9 @@ fn each_kind_of_python_carries_questions_and_attempts() {
             assert_eq!(who(method()), Ok(user.uid()));
             let asked: Vec<_> = prompts.prompts().into_iter().map(|it| it.attempt).collect();
             assert_eq!(asked, [1, 2]);
-            let refused = format!("{parent} > behind: logging in: the password was refused");
-            assert_eq!(who(method().password("hunter2-no")), Err(refused));
+            let refused = format!("{parent} > behind: logging in: the password was refused: \"");
+            let line = who(method().password("hunter2-no")).unwrap_err();
+            assert!(line.starts_with(&refused), "{line}");
             // The password is given to each attempt.
             user.write(".bashrc", "head -c 2000 >/dev/null\n");
             assert_eq!(who(method().password(SECRETS[0])), Ok(user.uid()));
@@ -426,6 +433,7 @@ fn a_host_key_that_the_first_machine_does_not_know_is_asked_about_here() {
         let refused = sudo1.connect(ssh2()).unwrap_err().to_string();
         assert!(refused.starts_with("ssh1 > sudo1 > ssh2: "), "{refused}");
         assert!(refused.contains("Host key verification failed"), "{refused}");
+        assert!(refused.contains("; known hosts are those of sudo1"), "{refused}");
         assert_eq!(fs::read_to_string(&known).unwrap(), "");
         let context = sudo1.connect(ssh2()).unwrap();
         assert_eq!(context.call::<u32>("work:who", ()).unwrap(), stand.users[2].uid());

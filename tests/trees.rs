@@ -1,10 +1,12 @@
 //! Promise: a context can be the parent of others, at any depth, and they are called as any other.
 
-use econtext::{Context, Local, Router, State};
+use std::time::Duration;
+
+use econtext::{Context, Error, Local, Router, State};
 
 mod support;
 
-use support::{interpreters, isolated};
+use support::{Log, TempDir, interpreters, isolated, script};
 
 fn python() -> &'static std::path::Path {
     &interpreters().iter().find(|it| it.version >= (3, 6)).unwrap().path
@@ -51,6 +53,61 @@ fn a_chain_of_ten_is_called_at_each_level_and_goes_with_its_first() {
         }
         chain[0].shutdown().unwrap();
         assert!(chain.iter().all(|it| !it.is_connected()));
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn contexts_of_one_name_are_told_apart_by_where_they_are() {
+    isolated(|| {
+        let log = Log::default();
+        let router = Router::builder().on_log(log.sink()).build().unwrap();
+        router.modules().source("mine", "def fail():\n    raise ValueError('no')\n\nsay = print\n");
+        let local = |name: &str| Local::new().python(python()).name(name);
+        for rack in ["rack1", "rack2"] {
+            let parent = router.connect(local(rack)).unwrap();
+            let web = parent.connect(local("web")).unwrap();
+            web.call::<()>("mine:say", (rack,)).unwrap();
+            let record = log.wait_for(rack, |it| it.message == rack);
+            assert_eq!((&*record.context, record.context_id), ("web", web.id()));
+            let said = |result: econtext::Result<()>| result.unwrap_err().to_string();
+            let call = |what| format!("{rack} > web: call of {what}");
+            let text = format!("{}: ValueError: no", call("mine:fail"));
+            assert_eq!(said(web.call("mine:fail", ())), text);
+            let text = format!("expected i64, got str 'web' from the {}", "call of builtins:str");
+            let converted = web.call::<i64>("builtins:str", ("web",)).unwrap_err().to_string();
+            assert_eq!(converted, format!("{text} in {rack} > web"));
+            let none = Duration::ZERO;
+            let text = format!("{}: no answer within 0ns", call("time:sleep"));
+            assert_eq!(said(web.call_with_deadline(none, "time:sleep", (0.1,))), text);
+            let text =
+                format!("{}: disconnected: the child ended: exit status 3", call("os:_exit"));
+            assert_eq!(said(web.call("os:_exit", (3,))), text);
+            match web.info() {
+                Err(Error::Disconnected { context, via, .. }) => {
+                    assert_eq!((&*context, via), ("web", vec![rack.to_string()]));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_a_context_is_told_which_one_above_it_is_not_up() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let router = Router::new().unwrap();
+        let mute = script(&dir, "mute", "exec cat >/dev/null");
+        let mute = router.start(Local::new().python(mute).name("mute"));
+        let behind = mute.start(Local::new().python(python()).name("behind"));
+        let words = |context: &Context| {
+            context.wait_connected(Duration::from_millis(20)).unwrap_err().to_string()
+        };
+        assert_eq!(words(&mute), "mute: connecting: no answer within 20ms");
+        let text = "mute > behind: connecting, behind mute, which is not up: no answer within 20ms";
+        assert_eq!(words(&behind), text);
         router.shutdown().unwrap();
     });
 }

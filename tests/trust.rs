@@ -595,7 +595,8 @@ fn a_bad_frame_ends_the_stream_that_it_comes_by_and_no_other() {
                 let web = parent.connect(meddled(&dir, &format!("up:{way}:1"))).unwrap();
                 let calls = [(); 2].map(|()| web.call_async::<u32>("os:getpid", ()).unwrap());
                 let error = calls.map(|call| call.get())[1].as_ref().unwrap_err().to_string();
-                let text = format!("web: call of os:getpid: disconnected: {reason}");
+                let text =
+                    format!("first > second > web: call of os:getpid: disconnected: {reason}");
                 assert!(error.starts_with(&text), "{way}: {error}");
                 let error = web.call::<u32>("os:getpid", ()).unwrap_err();
                 assert!(error.to_string().starts_with(&text), "{way}: {error}");
@@ -614,7 +615,7 @@ fn a_message_for_one_who_has_just_gone_is_answered_on_the_way() {
             assert!(matches!(error, Error::Disconnected { .. }));
             let (way, to) = (second.id(), third.id());
             let text = format!(
-                "third: call of os:getpid: disconnected: context {way} has no route to context {to}"
+                "first > second > third: call of os:getpid: disconnected: context {way} has no route to context {to}"
             );
             assert_eq!(error.to_string(), text);
             assert_eq!(

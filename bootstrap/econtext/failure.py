@@ -27,13 +27,19 @@ def describe(kind, value, tb, prefix):
 
 def format_exception(kind, value, tb):
     """The lines of the traceback and of all that it is chained to, less the frames that are not the user's."""
+    own = describe.__code__.co_filename[:-len('failure.py')]
     hidden = FRAMES + importer.modules.get('econtext.importer', ('', ''))[1:2]
+
+    def shown(stack):
+        frames = [frame for frame in stack if frame[0] not in hidden]
+        # Below a call of the library's nothing is the user's to mend; without one, it is the library that failed.
+        return [frame for frame in frames if not frame[0].startswith(own)] or frames
+
     if not hasattr(traceback, 'TracebackException'):  # 2.7
-        frames = [frame for frame in traceback.extract_tb(tb) if frame[0] not in hidden]
-        return (['Traceback (most recent call last):\n'] + traceback.format_list(frames) +
+        return (['Traceback (most recent call last):\n'] + traceback.format_list(shown(traceback.extract_tb(tb))) +
                 traceback.format_exception_only(kind, value))
     todo = [traceback.TracebackException(kind, value, tb)]
     for each in todo:
-        each.stack[:] = [frame for frame in each.stack if frame.filename not in hidden]
+        each.stack[:] = shown(each.stack)
         todo += filter(None, [each.__cause__, each.__context__] + list(getattr(each, 'exceptions', None) or ()))
     return todo[0].format()

@@ -5,7 +5,7 @@ in that one, and what it does with its standard descriptors does nothing to ours
 Not here: what is said on the stream, on stderr and on the terminal (econtext.parent).
 """
 from __future__ import absolute_import
-import errno, fcntl, os, sys, termios
+import fcntl, os, sys, termios
 from econtext import core
 from econtext.core import clock, router, signal, text, _socket, _thread
 
@@ -41,6 +41,11 @@ def descriptors():
         return range(1024)
 
 
+def cannot(what, path, error):
+    """The error in the words of src/sys/spawn.rs."""
+    return Exception(text('cannot %s %s: %s (os error %d)') % (what, text(path), error.strerror, error.errno))
+
+
 def execute(argv, env, cwd, fds, tty):
     """Become the program, in a copy of this process. Whatever it is called from, it does not come back."""
     os.setsid()
@@ -63,16 +68,21 @@ def execute(argv, env, cwd, fds, tty):
         except (AttributeError, ValueError):
             pass
     if cwd is not None:
-        os.chdir(cwd)
-    problem = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    dirs = [b''] if b'/' in argv[0] else [dir or b'.' for dir in env.get(b'PATH', b'/bin:/usr/bin').split(b':')]
-    for dir in dirs:
         try:
-            os.execve(os.path.join(dir, argv[0]), argv, env)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                problem = error
-    raise problem
+            os.chdir(cwd)
+        except EnvironmentError as error:
+            raise cannot('change to', cwd, error)
+    name, path = argv[0], env.get(b'PATH', b'/usr/local/bin:/usr/bin:/bin')
+    problem = None
+    # Nothing that happens to lie in the working directory is to run as ssh.
+    for dir in [b''] if b'/' in name else [dir for dir in path.split(b':') if dir[:1] == b'/']:
+        program = os.path.join(dir, name)
+        if not dir or os.path.isfile(program):
+            try:
+                os.execve(program, argv, env)
+            except EnvironmentError as error:
+                problem = problem or cannot('execute', program, error)
+    raise problem or Exception(text('%s not found in PATH (%s)') % (text(name), text(path)))
 
 
 def readable(fd, deadline):
@@ -96,10 +106,10 @@ class Process(object):
         try:
             with forking:
                 news = self.spawn(plan, fds)
-            problem = self.refusal(news, plan.get('timeout_ms', OUTPUT_SECONDS * 1000))
+            problem = self.refusal(news, plan['argv'][0], plan.get('timeout_ms', OUTPUT_SECONDS * 1000))
             if problem:
                 self.reap()
-                raise EnvironmentError(text('%s: %s') % (text(plan['argv'][0]), text(problem)))
+                raise EnvironmentError(problem if str is bytes else text(problem))
             fds.remove(news)
             os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
         except BaseException:
@@ -146,12 +156,12 @@ class Process(object):
         finally:
             theirs.close()
 
-    def refusal(self, news, timeout_ms):
+    def refusal(self, news, name, timeout_ms):
         """Why the program was not executed; nothing once it was."""
         if readable(news, clock() + timeout_ms / 1e3):
             return os.read(news, 4096)
         self.signal(signal.SIGKILL, False)  # or a copy that was made by others has the pipe too
-        return 'it was not executed within %d ms' % timeout_ms
+        return text('%s: it was not executed within %d ms') % (text(name), timeout_ms)
 
     def signal(self, number, group):
         try:

@@ -39,15 +39,22 @@ pub(crate) struct Answers {
     pub(crate) target: Option<Target>,
     /// How the question of the password is known.
     pub(crate) password_question: PasswordQuestion,
+    /// Whose password the tool takes, to be said where it was refused.
+    pub(crate) whose: &'static str,
     /// There was a secret, until it had been of use.
     pub(crate) had_secret: bool,
 }
 
 impl Answers {
     /// For a tool that asks for a password on behalf of this machine, and nobody else can.
-    pub(crate) fn for_tool(password: Option<Secret>, question: PasswordQuestion) -> Answers {
+    pub(crate) fn for_tool(
+        password: Option<Secret>,
+        question: PasswordQuestion,
+        whose: &'static str,
+    ) -> Answers {
         Answers {
             password,
+            whose,
             target: Some(Target::alone()),
             password_question: question,
             ..Answers::default()
@@ -303,7 +310,14 @@ impl Conversation {
                 let since = self.history.iter().position(spent).unwrap_or_default();
                 let others = self.history[since..].iter().any(|it| it.attempts > 0);
                 let or_others = if others { ", or an answer after it," } else { "" };
-                format!("the password{or_others} was refused")
+                let again = match self.answers.whose {
+                    "" => format!(
+                        ": \"{}\" was asked after .password(..) was given",
+                        quote(&self.history[at].key)
+                    ),
+                    whose => whose.into(),
+                };
+                format!("the password{or_others} was refused{again}")
             }
             Question::Passphrase => {
                 let line = self.history[at].key.trim_end_matches(':');

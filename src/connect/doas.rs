@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::options::{Options, common_options, tool_options};
 use super::prompt::PasswordQuestion;
+use super::refusal::DOAS_TAKES;
 use super::{Answers, Asks, Method, Plan, Tool, Way};
 use crate::secret::Secret;
 
@@ -62,7 +63,7 @@ impl Doas {
 impl Method for Doas {
     fn plan(&self) -> Plan {
         let name = || format!("doas.{}", self.user.to_string_lossy());
-        let answers = Answers::for_tool(self.password.clone(), PasswordQuestion::Any);
+        let answers = Answers::for_tool(self.password.clone(), PasswordQuestion::Any, DOAS_TAKES);
         Plan { answers, ..self.options.plan(name, Ok(self.tool())) }
     }
 }

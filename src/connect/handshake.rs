@@ -10,7 +10,7 @@ use super::prompt::is_asked_again;
 use super::{Asks, Move, Plan, Tool, failure, refusal};
 use crate::bootstrap::{self, RECEIVED, STARTED};
 use crate::text::{Tail, printable};
-use crate::{ConnectError, ExitStatus, Stage};
+use crate::{ConnectError, ExitStatus, PromptKind, Stage};
 
 /// How far a child has come, by what was printed.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Handshake {
     stderr: Tail,
     /// A line of stderr that has not ended.
     partial: Vec<u8>,
+    /// How often a person was asked for a password or a passphrase.
+    asked: u32,
     candidates: Vec<OsString>,
     hint: Option<&'static str>,
 }
@@ -60,6 +62,7 @@ impl Handshake {
             has_shell: plan.has_shell(),
             stderr: Tail::default(),
             partial: Vec::new(),
+            asked: 0,
             candidates: plan.python.candidates(),
             hint: plan.tool.as_ref().ok().and_then(Tool::hint),
         }
@@ -81,6 +84,11 @@ impl Handshake {
         }
         match next {
             Move::Fail(stage, _) => self.reached(*stage),
+            Move::Ask(prompt) => {
+                let is_secret =
+                    matches!(prompt.kind, PromptKind::Password | PromptKind::Passphrase);
+                self.asked += u32::from(is_secret);
+            }
             // For a reader the answer ends the question's line.
             Move::Write(_) if asks == Asks::Stdio => self.stderr.push(b"\n"),
             _ => {}
@@ -199,6 +207,7 @@ impl Handshake {
         if is_ours {
             stage = stage.max(Stage::Python); // It is by what the tool runs.
         }
+        let has_cause = cause.is_some();
         let mut reason = cause.or(known);
         let (mut is_sshs, mut is_refused) = (false, false);
         if let (None, Some(program), false) = (&reason, &self.program, self.is_ssh) {
@@ -223,6 +232,13 @@ impl Handshake {
                 stage = words.stage;
                 again = words.retry.then_some(Again::Busy);
                 (reason, is_sshs) = (Some(words.reason), true);
+            }
+        }
+        if let (Stage::Login, false, Some(reason)) = (stage, has_cause, &mut reason) {
+            match self.asked {
+                0 => {}
+                1 => *reason += "; on_prompt was asked once",
+                times => *reason += &format!("; on_prompt was asked {times} times"),
             }
         }
         // Where there is a reason, it has our own line in it, and what ssh says in the end adds nothing.

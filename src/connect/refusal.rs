@@ -44,6 +44,11 @@ const POWERLESS: &str = "it has no right to change the user";
 const OPTION: &str = "an option is not allowed";
 
 const ANSWER: &str = "; set .password(..) or Router::builder().on_prompt(..)";
+/// Whose password a tool takes.
+pub(crate) const SUDO_TAKES: &str =
+    "; sudo takes that of the user who runs it, unless it is configured otherwise";
+pub(crate) const DOAS_TAKES: &str = "; doas takes that of the user who runs it";
+pub(crate) const SU_TAKES: &str = "; su takes that of the user that it changes to";
 const PYTHON: &str =
     "; /bin/sh has to be allowed, which looks for Python, or the interpreter of .python(..)";
 
@@ -54,7 +59,7 @@ const RULES: [(&str, &str, &str); 57] = [
     ("sudo: a terminal is required to read the password; *", WANTS_ANSWER, ANSWER),
     ("sudo: no tty present and no askpass program specified", WANTS_ANSWER, ANSWER),
     ("sudo: sorry, you must have a tty to run sudo", WANTS_TERMINAL, ""),
-    ("sudo: # incorrect password attempt*", REFUSED, ""),
+    ("sudo: # incorrect password attempt*", REFUSED, SUDO_TAKES),
     ("* is not in the sudoers file.*", FORBIDDEN, ""),
     ("*Sorry, user * is not allowed to execute *", COMMAND, PYTHON),
     ("Sorry, user * may not run sudo on *", FORBIDDEN, ""),
@@ -77,17 +82,17 @@ const RULES: [(&str, &str, &str); 57] = [
     ("sudo: Authentication required but not attempted", WANTS_ANSWER, ANSWER),
     ("*Sorry, user * may not run *", COMMAND, PYTHON),
     ("sudo: Account validation failure*", UNUSABLE, ""),
-    ("sudo: Maximum # incorrect authentication attempts", REFUSED, ""),
-    ("sudo: Authentication failed, try again.", REFUSED, ""),
+    ("sudo: Maximum # incorrect authentication attempts", REFUSED, SUDO_TAKES),
+    ("sudo: Authentication failed, try again.", REFUSED, SUDO_TAKES),
     ("sudo: I'm sorry *. I'm afraid I can't do that", FORBIDDEN, ""),
     ("sudo: user '*' not found", NO_USER, ""),
     ("sudo: group '*' not found", NO_GROUP, ""),
     ("sudo: sudo must be owned by uid 0 and have the setuid bit set", POWERLESS, ""),
     // su, of util-linux, shadow and busybox.
-    ("su: Authentication failure", REFUSED, ""),
-    ("su: incorrect password", REFUSED, ""),
-    ("su: Permission denied", REFUSED, ""),
-    ("su: Sorry", REFUSED, ""),
+    ("su: Authentication failure", REFUSED, SU_TAKES),
+    ("su: incorrect password", REFUSED, SU_TAKES),
+    ("su: Permission denied", REFUSED, SU_TAKES),
+    ("su: Sorry", REFUSED, SU_TAKES),
     ("su: user * does not exist*", NO_USER, ""),
     ("su: unknown user *", NO_USER, ""),
     ("No passwd entry for user *", NO_USER, ""),
@@ -100,8 +105,8 @@ const RULES: [(&str, &str, &str); 57] = [
     ("doas: Authentication required", WANTS_ANSWER, ANSWER),
     ("doas: Authorization required", WANTS_ANSWER, ANSWER),
     ("doas: a tty is required", WANTS_TERMINAL, ""),
-    ("doas: Authentication failed", REFUSED, ""),
-    ("doas: Authorization failed", REFUSED, ""),
+    ("doas: Authentication failed", REFUSED, DOAS_TAKES),
+    ("doas: Authorization failed", REFUSED, DOAS_TAKES),
     ("doas: Operation not permitted", FORBIDDEN, ", or not run the command"),
     ("doas: doas is not enabled, *", FORBIDDEN, ""),
     ("doas: unknown user", NO_USER, ""),
@@ -128,7 +133,8 @@ mod tests {
         let said = "no such user: \"sudo: unknown user nobody1\"".to_string();
         assert_eq!(reason(printed), Some((said, false)));
         assert!(is_epilogue("sudo: error initializing audit plugin sudoers_audit"));
-        let said = "the password was refused, or the account: \"su: Authentication failure\"";
+        let said = "the password was refused, or the account: \"su: Authentication failure\"; \
+                    su takes that of the user that it changes to";
         let printed = "Password: \nsu: Authentication failure\n";
         assert_eq!(reason(printed), Some((said.to_string(), false)));
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::options::{Options, common_options, tool_options};
 use super::prompt::PasswordQuestion;
+use super::refusal::SU_TAKES;
 use super::{Answers, Asks, Method, Plan, Tool, Way};
 use crate::secret::Secret;
 
@@ -85,7 +86,7 @@ impl Su {
 impl Method for Su {
     fn plan(&self) -> Plan {
         let name = || format!("su.{}", self.user.to_string_lossy());
-        let answers = Answers::for_tool(self.password.clone(), PasswordQuestion::Any);
+        let answers = Answers::for_tool(self.password.clone(), PasswordQuestion::Any, SU_TAKES);
         Plan { answers, ..self.options.plan(name, self.tool()) }
     }
 }

@@ -76,6 +76,21 @@ impl Modules {
         self.shared.sources.read().unwrap_or_else(PoisonError::into_inner).version
     }
 
+    /// Why a module that a context did not find has not come from here; nothing where it could.
+    pub(crate) fn why_missing(&self, name: &str) -> Option<String> {
+        let mut finder = self.searching();
+        let policy = finder.policy();
+        if policy.denies(name) {
+            return Some("Router::modules().deny(..) keeps it from being served".into());
+        }
+        if !policy.permits(name) {
+            return Some("Router::modules().allow(..) does not name it".into());
+        }
+        let advice = "it is not on that machine, and not in what Router::modules() serves: add it by \
+                      .source(..) or .path(..)";
+        (!finder.has(name)).then(|| advice.into())
+    }
+
     /// What [`always`](Modules::always) was told.
     pub(crate) fn taken_always(&self) -> Vec<String> {
         self.sources().policy.always.clone()

@@ -147,11 +147,10 @@ fn project_own(name: &str, args: Vec<Value>) -> Option<Value> {
         "Context" => Value::Context { id: number(args.next()?)?, name: string(args.next()?)? },
         "Sender" => Value::Sender { context: number(args.next()?)?, handle: number(args.next()?)? },
         "CallError" => Value::Error(CallError {
-            context: String::new(),
-            what: String::new(),
             class: string(args.next()?)?,
             message: string(args.next()?)?,
             traceback: string(args.next()?)?,
+            ..CallError::default()
         }),
         "_DEAD" => Value::Dead(match args.next()? {
             Value::None => None,

@@ -159,7 +159,8 @@ fn a_password_that_is_asked_for_again_was_wrong() {
         let mut conversation = new(Answers { ask: true, ..given() });
         written(conversation.receive(b"(deploy@web1) Password: "));
         let end = failed(conversation.receive(format!("\r\n\r{again}").as_bytes()));
-        assert_eq!(end, (Stage::Login, "the password was refused".into()));
+        let asked = format!("\"{}\" was asked after .password(..) was given", again.trim_end());
+        assert_eq!(end, (Stage::Login, format!("the password was refused: {asked}")));
         // It is told once, and nothing is done any more.
         assert!(conversation.receive(again.as_bytes()).is_none() && conversation.quiet().is_none());
     }
@@ -173,7 +174,8 @@ fn a_code_after_the_password_may_be_what_was_wrong() {
     assert_eq!(asked(conversation.quiet()).1, "(deploy@web1) Code:");
     assert_eq!(written(Some(conversation.answered(Some(secret("123"))))), "123\n");
     let (_, reason) = failed(conversation.receive(b"\r\n(deploy@web1) Password: "));
-    assert_eq!(reason, "the password, or an answer after it, was refused");
+    let why = "\"(deploy@web1) Password:\" was asked after .password(..) was given";
+    assert_eq!(reason, format!("the password, or an answer after it, was refused: {why}"));
 }
 
 #[test]
@@ -377,7 +379,7 @@ fn a_password_waits_until_it_is_known_whom_it_is_for() {
 }
 
 fn tool(question: PasswordQuestion, password: Option<&str>) -> Answers {
-    Answers::for_tool(password.map(secret), question)
+    Answers::for_tool(password.map(secret), question, "; it takes another")
 }
 
 #[test]
@@ -392,7 +394,7 @@ fn sudos_question_is_answered_once_and_its_stars_never() {
         assert!(!conversation.wants_quiet());
         let again = format!("\r\nSorry, try again.\r\n{question}");
         let (stage, reason) = failed(conversation.receive(again.as_bytes()));
-        assert_eq!((stage, &*reason), (Stage::Login, "the password was refused"));
+        assert_eq!((stage, &*reason), (Stage::Login, "the password was refused; it takes another"));
     }
 }
 
@@ -432,5 +434,5 @@ fn a_tool_that_asks_for_little_else_gets_the_password_in_any_language() {
     assert!(conversation.receive(b"Fehler bei Authentifizierung\n").is_none());
     assert!(!conversation.wants_quiet());
     let (_, reason) = failed(conversation.receive(b"Password: "));
-    assert_eq!(reason, "the password was refused");
+    assert_eq!(reason, "the password was refused; it takes another");
 }

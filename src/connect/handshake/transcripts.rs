@@ -134,7 +134,7 @@ fn terminals_are_answered_as_the_transcripts_say() {
             let answers = match token {
                 Some(token) => {
                     let question = PasswordQuestion::Token(token.text().into());
-                    Answers::for_tool(given("password"), question)
+                    Answers::for_tool(given("password"), question, "")
                 }
                 None => Answers {
                     password: given("password"),

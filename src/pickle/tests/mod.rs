@@ -56,11 +56,10 @@ fn samples() -> Vec<Value> {
         Value::Dead(None),
         Value::Dead(Some("gone".into())),
         Value::Error(CallError {
-            context: String::new(),
-            what: String::new(),
             class: "ValueError".into(),
             message: "x".into(),
             traceback: "Traceback\n".into(),
+            ..CallError::default()
         }),
         nested(MAX_DEPTH),
         Value::BigInt(BigInt::from_le_bytes(&[0x55; 300])),
