@@ -57,6 +57,8 @@ struct State {
     /// Why it was given up here.
     cause: Option<String>,
     asked_at: Option<Instant>,
+    /// The parent is up, and so the clock runs.
+    is_timed: bool,
     /// What the prompt handler is to be asked.
     prompt: Option<Prompt>,
 }
@@ -74,6 +76,7 @@ impl Branch {
             control: 0,
             cause: None,
             asked_at: None,
+            is_timed: false,
             prompt: None,
             start,
         };
@@ -92,6 +95,37 @@ impl Branch {
     /// Has the context make the first attempt.
     pub(crate) fn begin(&self, master: &Master) {
         self.attempt(master, &mut self.lock(), Duration::ZERO);
+    }
+
+    /// Whether it is still to be looked at.
+    pub(crate) fn is_starting(&self) -> bool {
+        !self.peer.is_up() && self.peer.ended().is_none()
+    }
+
+    /// Gives the start up where the parent says nothing of it for too long: it may be stopped, or cut off. Gives when
+    /// to look again.
+    pub(crate) fn look(&self, master: &Master, now: Instant) -> Option<Instant> {
+        let mut state = self.lock();
+        if !state.is_timed {
+            if !self.parent.is_up() {
+                return None; // Its own start has a deadline.
+            }
+            state.start.restart_clock();
+            state.is_timed = true;
+        }
+        // While a person is asked, the clock stands still.
+        let (due, within) = state.start.report_due().filter(|_| state.asked_at.is_none())?;
+        if due > now {
+            return Some(due);
+        }
+        if self.is_starting() {
+            let reason = format!(
+                "{} has not told within {within:.0?} what came of it: it hangs, or is cut off",
+                self.parent.name()
+            );
+            self.fail(master, &mut state, reason);
+        }
+        None
     }
 
     fn attempt(&self, master: &Master, state: &mut State, pause: Duration) {
@@ -401,6 +435,7 @@ impl Branch {
                 state.start.extend(asked_at.elapsed());
                 let next = state.conversation.as_mut().map(|it| it.answered(answer));
                 self.act(&master, &mut state, next);
+                master.broker.look(); // The clock goes on.
             }
         }
         self.ask(&master, state);

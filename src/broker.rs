@@ -40,6 +40,8 @@ pub(crate) trait Events: Send + Sync {
     fn note(&self, peer: &Arc<Peer>, level: Level, note: String);
     /// How many records of any child's log have been shown so far.
     fn shown(&self) -> u64;
+    /// Looks at what has no descriptor, and gives when to look again. Called without a link's lock.
+    fn look(&self, now: Instant) -> Option<Instant>;
     /// The child is gone, and everything that waits for it is to be told.
     fn ended(&self, peer: &Arc<Peer>, end: End);
     /// The broker has ended, in order or by a bug: nothing will arrive any more.
@@ -217,7 +219,7 @@ impl Broker<'_> {
         let mut fds = vec![sys::pollfd(waker.0.as_fd(), libc::POLLIN)];
         let mut owners = Vec::with_capacity(self.links.len() * 4);
         let now = Instant::now();
-        let mut wake_at: Option<Instant> = None;
+        let mut wake_at = events.look(now);
         for (id, link) in &self.links {
             let link = lock(link);
             let glance_at = link.peer().lead.glance_at(now);

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bootstrap;
 use crate::branch::Branch;
@@ -176,7 +176,7 @@ impl RouterBuilder {
     pub fn build(self) -> Result<Router> {
         let no_more = |error: io::Error| Error::Send {
             what: "starting the broker".into(),
-            reason: error.to_string(),
+            reason: sys::describe(&error),
         };
         let (master, waker) =
             Master::new(self.settings, self.sink, self.prompter).map_err(no_more)?;
@@ -305,6 +305,8 @@ pub(crate) struct Master {
     peers: Mutex<HashMap<u32, Arc<Peer>>>,
     /// Senders whose receiver is in a child, so that one receiver has one of them here.
     senders: Mutex<HashMap<(u32, u32), Weak<Tx>>>,
+    /// Starts by contexts, until they are up or over.
+    starting: Mutex<Vec<Arc<Branch>>>,
     pub(crate) helper: Arc<Helper>,
     modules: Modules,
     /// Children will be told of changed modules.
@@ -334,6 +336,7 @@ impl Master {
             routes: Mutex::new(Routes::new(unidirectional)),
             peers: Mutex::new(HashMap::from([(MASTER, itself)])),
             senders: Mutex::default(),
+            starting: Mutex::default(),
             helper: Arc::new(Helper::new(modules.clone(), sink, prompter, level, limits)),
             modules,
             renewing: AtomicBool::new(false),
@@ -503,6 +506,8 @@ impl Master {
             self.post(*above, ADD_ROUTE, &route(id, parent.id()));
         }
         branch.begin(self);
+        self.starting.lock().expect("held for a look-up only").push(branch);
+        self.broker.look();
         // It may have ended before it could be told that this one is below it.
         let end = match parent.ended() {
             Some(end) => Some(end.of_parent(parent, &peer)),
@@ -711,6 +716,15 @@ impl Events for Master {
         self.helper.shown()
     }
 
+    fn look(&self, now: Instant) -> Option<Instant> {
+        let starting = {
+            let mut starting = self.starting.lock().expect("held for a look-up only");
+            starting.retain(|branch| branch.is_starting());
+            starting.clone()
+        };
+        starting.iter().filter_map(|branch| branch.look(self, now)).min()
+    }
+
     fn ended(&self, peer: &Arc<Peer>, end: End) {
         self.lost(peer, &end);
     }
@@ -725,6 +739,7 @@ impl Events for Master {
             peer.end(End::Shutdown);
             peer.gone();
         }
+        self.starting.lock().expect("held for a look-up only").clear();
         let waiting = self.routes().remove_all();
         for target in waiting {
             target.end(&End::Shutdown);

@@ -26,6 +26,9 @@ const PADDING_BYTES: usize = 16 << 10;
 /// An interpreter that is there and does not say that it has its core after so long waits for bytes that a
 /// login script ate. (Or the network stands still: then what was queued may run twice.)
 const CORE_STALLS: Duration = Duration::from_secs(10);
+/// A context that starts a child for us ends one that is late within six seconds, whatever it takes. The rest is for
+/// the way there and back.
+const TO_END_AND_TELL: Duration = Duration::from_secs(10);
 
 /// The start of one child.
 pub(crate) struct Start {
@@ -98,6 +101,17 @@ impl Start {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Only now can it begin: the time up to here does not count.
+    pub(crate) fn restart_clock(&mut self) {
+        self.deadline = Instant::now().checked_add(self.timeout);
+    }
+
+    /// When a context that makes this start for us should have told how it ended, and after how long that is.
+    pub(crate) fn report_due(&self) -> Option<(Instant, Duration)> {
+        let late = |at: Instant| at.checked_add(TO_END_AND_TELL);
+        Some((self.deadline.and_then(late)?, self.timeout.saturating_add(TO_END_AND_TELL)))
     }
 
     /// This attempt waits for the marker, behind [`padding`](Start::padding).
@@ -279,6 +293,20 @@ mod tests {
         assert!(start.waits() && start.padding().is_none() && start.plan().may_need_another());
         let local = self::start(Duration::from_secs(1000));
         assert!(!local.waits() && !local.plan().may_need_another());
+    }
+
+    #[test]
+    fn the_time_in_which_a_start_cannot_begin_does_not_count() {
+        let mut start = start(Duration::from_secs(1));
+        start.extend(Duration::from_secs(3));
+        let (due, within) = start.report_due().unwrap();
+        assert_eq!(within, Duration::from_secs(11));
+        assert!(due > Instant::now() + Duration::from_secs(13));
+        start.restart_clock();
+        let (due, _) = start.report_due().unwrap();
+        assert!(due > Instant::now() + Duration::from_secs(10));
+        assert!(due <= Instant::now() + Duration::from_secs(11));
+        assert!(self::start(Duration::MAX).report_due().is_none());
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use econtext::{
-    Context, Error, Local, Pending, Prompt, Router, RouterBuilder, Sender, Ssh, Stage, Value,
+    Context, Error, Exec, Local, Pending, Prompt, Router, RouterBuilder, Sender, Ssh, Stage, Value,
 };
 
 mod support;
 
 use support::{
-    Log, Process, Python, TempDir, fake_ssh, interpreters, isolated, master, mkfifo, process_of,
-    script,
+    Log, Process, Python, TempDir, fake_ssh, interpreters, isolated, limit_descriptors, master,
+    mkfifo, process_of, script,
 };
 
 /// A grace period that tests wait for.
@@ -605,7 +605,7 @@ fn starts_for_which_there_are_no_descriptors_fail_and_leave_none() {
             let before = rested(&top);
             let mut failed = 0;
             for more in 0..14 {
-                top.call::<()>("work:limit_descriptors", (more,)).unwrap();
+                top.call::<()>("work:use_up_descriptors", (more,)).unwrap();
                 let child = top.start(any("child"));
                 if let Err(error) = child.info() {
                     assert!(matches!(error, Error::Connect(_)), "{error}");
@@ -616,6 +616,97 @@ fn starts_for_which_there_are_no_descriptors_fail_and_leave_none() {
                 assert_same_holdings(&top, &before);
             }
             assert!((1..14).contains(&failed), "{failed} failed");
+        }
+    });
+}
+
+#[test]
+fn a_program_that_may_have_no_more_descriptors_says_so_and_goes_on() {
+    isolated(|| {
+        let router = router(LONG);
+        let highest = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+        // A start takes up to eleven for a moment, a child three.
+        for more in 11..18 {
+            let limit = highest + more;
+            limit_descriptors(limit);
+            let mut children = Vec::new();
+            let error = loop {
+                match router.connect(any("child")) {
+                    Ok(child) => children.push(child),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            let why = format!(
+                "child: starting the process: making its streams: Too many open files (os error 24): this program \
+                 may have {limit} (`ulimit -n`)"
+            );
+            assert_eq!(error.replace("No file descriptors available", "Too many open files"), why);
+            assert!(!children.is_empty());
+            for child in &children {
+                child.call::<i64>("os:getpid", ()).unwrap();
+            }
+            children.remove(0).shutdown().unwrap();
+            children.push(router.connect(any("another")).unwrap());
+            for child in children {
+                child.shutdown().unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_parent_that_may_have_no_more_descriptors_says_so_and_goes_on() {
+    isolated(|| {
+        let router = router(LONG);
+        for python in kinds() {
+            let parent = router.connect(local(python, "parent")).unwrap();
+            parent.connect(any("first")).unwrap().shutdown().unwrap();
+            let before = rested(&parent);
+            let most: u32 = parent.call("work:limit_descriptors", (30, true)).unwrap();
+            let mut children = Vec::new();
+            let error = loop {
+                let child = parent.start(any("child"));
+                match child.info() {
+                    Ok(_) => children.push(child),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            let why = format!(
+                "Too many open files; a child takes 4 to 6, and its parent may have {most} (the hard limit, `ulimit -Hn`)"
+            );
+            assert_ends_with(&error, &why);
+            assert!((4..10).contains(&children.len()), "{} children", children.len());
+            for child in &children {
+                child.call::<i64>("os:getpid", ()).unwrap();
+            }
+            children.remove(0).shutdown().unwrap();
+            children.push(parent.connect(any("another")).unwrap());
+            for child in children {
+                child.shutdown().unwrap();
+            }
+            assert_same_holdings(&parent, &before);
+        }
+    });
+}
+
+#[test]
+fn a_parent_of_many_allows_itself_more_descriptors_and_its_children_what_is_usual() {
+    isolated(|| {
+        let router = router(LONG);
+        for python in kinds() {
+            let parent = router.connect(local(python, "parent")).unwrap();
+            let (_, hard): (u64, u64) = parent.call("work:descriptors_allowed", ()).unwrap();
+            let soft: u64 = parent.call("work:limit_descriptors", (70,)).unwrap();
+            let children: Vec<Context> = (0..20).map(|_| parent.start(any("child"))).collect();
+            for child in &children {
+                let allowed: (u64, u64) = child.call("work:descriptors_allowed", ()).unwrap();
+                assert_eq!(allowed, (soft, hard));
+            }
+            let copy = parent.fork().unwrap();
+            copy.connect(any("below")).unwrap();
+            let allowed: (u64, u64) = parent.call("work:descriptors_allowed", ()).unwrap();
+            assert_eq!(allowed, (hard.min(65536), hard));
+            parent.shutdown().unwrap();
         }
     });
 }
@@ -677,6 +768,42 @@ fn a_stopped_child_does_not_keep_its_parent_from_reading_for_ever() {
 }
 
 #[test]
+fn a_context_is_not_taken_for_stuck_while_one_below_it_is_slow() {
+    isolated(|| {
+        let dir = TempDir::new();
+        // Passes on half a megabyte, and the rest after some seconds: three is what a context may take nothing.
+        let slow = "import os, select, subprocess, sys, time\n\
+                    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)\n\
+                    passed, data = 0, True\n\
+                    while data:\n    \
+                        select.select([0], [], [])\n    \
+                        data = os.read(0, 1 << 16)\n    \
+                        if passed < 1 << 19 <= passed + len(data):\n        \
+                            time.sleep(8)\n    \
+                        passed += len(data)\n    \
+                        child.stdin.write(data)\n    \
+                        child.stdin.flush()\n";
+        let slow = dir.file("slow.py", slow);
+        let newest = interpreters().iter().rfind(|it| it.name.starts_with("python3"));
+        let prefix = [newest.unwrap().path.clone(), slow];
+        let router = router(SHORT);
+        let top = router.connect(any("top")).unwrap();
+        let parent = top.connect(any("parent")).unwrap();
+        let child = parent.connect(Exec::new(prefix).name("child")).unwrap();
+        top.call::<()>("work:have_patience", (3,)).unwrap();
+        for context in [&top, &parent] {
+            context.call::<()>("work:queue_little", ()).unwrap();
+        }
+        let data = vec![0; 1 << 18];
+        let calls =
+            (0..24).map(|_| child.call_async::<usize>("work:size", (data.as_slice(),)).unwrap());
+        for call in calls.collect::<Vec<_>>() {
+            assert_eq!(call.get_timeout(SOON).unwrap(), data.len());
+        }
+    });
+}
+
+#[test]
 fn who_asks_for_ids_of_a_context_that_leaves_gets_none() {
     isolated(|| {
         let router = router(LONG);
@@ -702,6 +829,56 @@ fn a_start_for_which_there_is_no_thread_fails_and_leaves_its_parent_up() {
             assert!(error.contains("no thread for a call: there are enough"), "{error}");
             parent.call::<()>("work:allow_threads", (true,)).unwrap();
             parent.connect(any("third")).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_child_that_is_carried_by_pipes_lives_and_dies_as_any_other() {
+    isolated(|| {
+        let router = router(SHORT);
+        for python in kinds() {
+            let top = router.connect(local(python, "top")).unwrap();
+            top.connect(any("first")).unwrap().shutdown().unwrap();
+            let before = rested(&top);
+            let carriers = |it: &Context| it.call::<Vec<String>>("work:carriers", ()).unwrap();
+            let usual = top.connect(any("usual")).unwrap();
+            assert!(carriers(&usual).iter().all(|to| to.starts_with("socket:")));
+            usual.shutdown().unwrap();
+            top.call::<()>("work:be_as_with_selinux", ()).unwrap();
+            let child = top.connect(local(python, "child")).unwrap();
+            assert!(carriers(&child).iter().all(|to| to.starts_with("pipe:")));
+            // More than a pipe holds, both ways.
+            let data = vec![7; 3 << 20];
+            let back: Vec<u8> = child.call("work:same", (&data[..],)).unwrap();
+            assert!(back == data);
+            let killed = top.connect(local(python, "killed")).unwrap();
+            let pending = killed.call_async::<Value>("time:sleep", (1000,)).unwrap();
+            process_of(&killed).signal(libc::SIGKILL);
+            assert_ends_with(&told(pending), KILLED);
+            child.shutdown().unwrap();
+            assert_same_holdings(&top, &before);
+            let orphan = process_of(&top.connect(local(python, "orphan")).unwrap());
+            process_of(&top).signal(libc::SIGKILL);
+            orphan.wait_end();
+        }
+    });
+}
+
+#[test]
+fn a_terminal_is_made_also_where_its_owner_cannot_be_set() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let ssh = fake_ssh(&dir, "ask \"deploy@web1's password: \"\nlogged_in\nrun");
+        let router = router(SHORT);
+        for python in kinds() {
+            let parent = router.connect(local(python, "parent")).unwrap();
+            parent.connect(any("first")).unwrap().shutdown().unwrap();
+            let before = rested(&parent);
+            parent.call::<()>("work:refuse_terminals", ()).unwrap();
+            let method = Ssh::new("web1").user("deploy").ssh_path(&ssh).password("secret");
+            parent.connect(method).unwrap().shutdown().unwrap();
+            assert_same_holdings(&parent, &before);
         }
     });
 }
@@ -743,5 +920,37 @@ fn a_child_that_leaves_something_behind_which_prints_for_ever_is_gone_all_the_sa
             parent.call::<Value>("os:getpid", ()).unwrap();
             assert_soon(|| parent.shutdown()).unwrap();
         }
+    });
+}
+
+#[test]
+fn a_start_of_which_its_parent_tells_nothing_fails_in_time_and_is_given_up_there_too() {
+    isolated(|| {
+        let log = Log::default();
+        let router = build(Router::builder().shutdown_grace(SHORT).on_log(log.sink()));
+        let top = router.connect(any("top")).unwrap();
+        let timeout = Duration::from_secs(1);
+        let starts = kinds().into_iter().map(|python| {
+            let parent = top.connect(local(python, "parent")).unwrap();
+            parent.connect(any("first")).unwrap().shutdown().unwrap();
+            let before = rested(&parent);
+            process_of(&parent).stop();
+            let child = parent.start(any("child").connect_timeout(timeout));
+            let behind = child.start(any("behind").connect_timeout(timeout));
+            let call = behind.call_async::<Value>("os:getpid", ()).unwrap();
+            (parent, before, child, call)
+        });
+        for (parent, before, child, call) in starts.collect::<Vec<_>>() {
+            let error = assert_soon(|| child.info()).unwrap_err().to_string();
+            let why = "parent has not told within 11s what came of it: it hangs, or is cut off";
+            assert_eq!(error, format!("top > parent > child: starting the process: {why}"));
+            assert!(told(call).contains(why));
+            process_of(&parent).signal(libc::SIGCONT);
+            assert_same_holdings(&parent, &before);
+            parent.connect(any("another")).unwrap().shutdown().unwrap();
+            assert_same_holdings(&parent, &before);
+        }
+        let warnings = log.records();
+        assert!(warnings.iter().all(|it| it.logger != "econtext"), "{warnings:#?}");
     });
 }

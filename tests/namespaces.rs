@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use econtext::{Bwrap, Chroot, Context, Error, Namespace, Nsenter};
+use econtext::{Bwrap, Chroot, Context, Error, Namespace, Nsenter, Ssh};
 
 mod support;
 
@@ -60,6 +60,21 @@ fn a_root_that_cannot_be_is_told_in_chroots_words() {
         let text = "starting Python: chroot ended before Python ran (exit status 127); it printed: /usr/sbin/chroot: \
                     failed to run command '/no/python': No such file or directory";
         assert!(error.replace(['‘', '’'], "'").ends_with(text), "{error}");
+    });
+}
+
+#[test]
+fn a_root_without_terminals_is_told_where_one_is_needed() {
+    isolated(|| {
+        needs_root();
+        let system = SmallSystem::new();
+        system.add_null();
+        let (router, context) = connect(Chroot::new(system.path()).chroot_path(CHROOT));
+        let ssh = Ssh::new("web1").password("secret").ssh_path("/bin/sh");
+        let error = context.connect(ssh).unwrap_err().to_string();
+        let text = "cannot make a terminal (is /dev/pts mounted?): No such file or directory";
+        assert!(error.ends_with(text), "{error}");
+        router.shutdown().unwrap();
     });
 }
 

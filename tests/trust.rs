@@ -532,15 +532,42 @@ fn a_context_gets_a_bounded_number_of_ids() {
         let mut firsts: Vec<String> = blocks.into_iter().map(text).collect();
         firsts.sort();
         firsts.dedup();
-        assert_eq!(firsts.len(), 64);
-        let reason = format!("dead: context {} has been given 64 blocks of ids", second.id());
+        assert_eq!(firsts.len(), 32);
+        let reason = format!("dead: context {} has been given 32 blocks of ids", second.id());
         assert!(refused.into_iter().all(|it| text(it) == reason));
         // The limit is that of all who are behind one stream.
+        let answers: Vec<Value> = first.call("forger:ask_often", (0, ALLOCATE_ID, 40)).unwrap();
+        let (blocks, refused): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|it| matches!(it, Value::Tuple(_)));
+        assert_eq!(blocks.len(), 32);
         let reason = format!("dead: context {} has been given 64 blocks of ids", first.id());
-        assert_eq!(ask(&first, 0, ALLOCATE_ID, NONE), reason);
+        assert!(refused.into_iter().all(|it| text(it) == reason));
         let (from, end): (u32, u32) = other.call("forger:ask", (0, ALLOCATE_ID, NONE)).unwrap();
         assert_eq!(end - from, 1000);
         router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn who_takes_all_ids_that_it_gets_leaves_some_to_all_others_behind_the_same_stream() {
+    isolated(|| {
+        for_each_tree(Router::builder, |tree| {
+            let start = |context: &Context| {
+                let python = kinds()[1].path.to_str().unwrap();
+                context.call::<Context>("forger:start", (python,))
+            };
+            // From below upwards, each all that its parent gives it; with what is below it that is half.
+            for (level, most) in [(3, 8), (2, 7), (1, 15)] {
+                let parent = &tree.chain[level - 1];
+                let ask = (parent.id(), ALLOCATE_ID, 70);
+                let answers: Vec<Value> = tree.chain[level].call("forger:ask_often", ask).unwrap();
+                let blocks = answers.iter().filter(|it| matches!(it, Value::Tuple(_))).count();
+                assert_eq!(blocks, most, "level {level}");
+                let beside = parent.connect(Local::new().python(&kinds()[0].path)).unwrap();
+                start(&beside).unwrap().call::<i64>("os:getpid", ()).unwrap();
+            }
+            start(&tree.beside).unwrap();
+        });
     });
 }
 

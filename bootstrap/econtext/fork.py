@@ -10,7 +10,7 @@ Not here: its streams and its end, seen from the parent (econtext.routes, econte
 from __future__ import absolute_import
 import os, sys, zlib
 from econtext import core
-from econtext.core import importer, router, text, _socket, _thread
+from econtext.core import importer, router, text, _thread
 channel, handshake, processes = map(core.load, ('econtext.channel', 'econtext.handshake', 'econtext.process'))
 later = core.load('econtext.clock')
 
@@ -40,21 +40,22 @@ class Process(processes.Process):
             raise EnvironmentError(self.problem)
 
     def copy(self):
-        fds = ()
+        fds = []
         try:
-            self.socket, theirs = _socket.socketpair()
-            self.stderr, end = fds = core.pipe()
+            processes.make_stream(fds, False)
+            their_in, self.fd_out, self.fd, their_out = fds
+            self.stderr, end = core.pipe()
+            fds += end, self.stderr
             core.flush()  # or it would be said twice
             with processes.forking:
                 self.pid = processes.fork()
             if not self.pid:
-                become(self, theirs, end)
-            theirs.close()
-            self.fd, self.fd_out, self.problem = os.dup(self.socket.fileno()), os.dup(self.socket.fileno()), None
+                become(self, their_in, their_out, end)
+            self.problem = None
         except Exception:
-            self.problem = text(sys.exc_info()[1]) or text(sys.exc_info()[0].__name__)
+            self.problem = processes.words(sys.exc_info()[1])
         finally:
-            for fd in fds[not self.problem:]:
+            for fd in fds if self.problem else (their_in, their_out, end):
                 os.close(fd)
             self.done.release()
 
@@ -67,15 +68,13 @@ def run(key):
         process.copy()
 
 
-def become(process, socket, stderr):
+def become(process, fd_in, fd_out, stderr):
     """Be the copy. Does not return."""
     try:
         os.setsid()
         close(process)
         os.dup2(stderr, 2)
         os.close(stderr)
-        fd_in, fd_out = os.dup(socket.fileno()), os.dup(socket.fileno())
-        socket.close()
         end_waits()
         forget()
         os.write(fd_out, handshake.STARTED + handshake.RECEIVED)
@@ -98,16 +97,14 @@ def close(process):
     stream, routes, timers = router.stream, router.routes, later.timers
     fds = set(router.watched)
     fds.update((stream.fd_in, stream.fd_out, router.wake_fd, router.woken_by, router.rouse_fd, router.roused_by,
-                router.errors, process.stderr, timers.fd, timers.end))
+                router.errors, process.fd, process.fd_out, process.stderr, timers.fd, timers.end))
     fds.update(source.fd for source in router.sources + router.loggers)
     fds.update(process.done.fds or ())
     process.done.fds = None  # the thread that waits for it is not here
-    process.socket.close()
     for child in list(routes.children.values()):
         if child.fd is not None:
             fds.update((child.fd, child.fd_out))
         if child.start:
-            child.start.process.socket.close()
             fds.update((child.start.process.tty, child.start.process.slave))
     for fd in fds:
         try:

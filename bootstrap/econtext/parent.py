@@ -134,7 +134,7 @@ def launch(id, plan, report):
         core.load('econtext.routes')
         begin = core.load('econtext.start').Start
     except Exception as error:
-        why = text(error) or text(type(error).__name__)
+        why = process.words(error)
         if made:
             made.abandon()
             made.reap()
@@ -147,5 +147,7 @@ def launch(id, plan, report):
         else:
             made.abandon()
             made.wait(lambda status: None)
+            if not child:  # it was given up
+                report.close()
             failed(id, report, SPAWN, b'', router.reason or 'it was given up', None)
     router.defer(attach)

@@ -9,10 +9,13 @@ import fcntl, os, sys, termios
 from econtext import core
 from econtext.core import clock, router, signal, text, _socket, _thread
 
+ROOM = 64  # descriptors that are to be free
+SELINUX = '/sys/fs/selinux/enforce'
 OUTPUT_BYTES, OUTPUT_SECONDS = 1 << 20, 5  # of a program that is asked something
 LONGEST_MS = 1e6  # that is waited at once: poll() refuses what is beyond 2^31
 AGAIN = 1  # seconds until what had no thread tries to get one
 NAME = __name__
+usual = []  # what sets the limit of descriptors back, once it has been raised
 forking = _thread.allocate_lock()  # held while there are descriptors that a copy of this context must not have
 
 
@@ -31,6 +34,41 @@ def fork():
         except ValueError:  # another thread has emptied them
             pass
         getattr(warnings, '_filters_mutated', int)()
+
+
+def words(error):
+    """Why there is no process."""
+    if getattr(error, 'errno', None) == errno.EMFILE:
+        return core.load('econtext.scarce').describe(error)
+    return text(error) or text(type(error).__name__)
+
+
+def make_stream(fds, as_pipes):
+    """Append what carries a child's stream: where it reads, where we write, where we read and where it writes.
+
+    A pair of sockets has an end for all who have it, a copy of this process, too; pipes have not.
+    """
+    if as_pipes:
+        for _ in range(2):
+            fds.extend(os.pipe())
+    else:
+        ours, theirs = _socket.socketpair()
+        try:
+            for end in theirs, ours, ours, theirs:
+                fds.append(os.dup(end.fileno()))
+        finally:
+            ours.close()
+            theirs.close()
+    if 0 <= os.sysconf('SC_OPEN_MAX') < max(fds) + ROOM:
+        core.load('econtext.scarce').allow_more_descriptors()
+
+
+def make_terminal():
+    """Both ends of a new terminal."""
+    try:
+        return os.openpty()
+    except EnvironmentError as error:
+        return core.load('econtext.scarce').make_terminal(error)
 
 
 def descriptors():
@@ -67,6 +105,8 @@ def execute(argv, env, cwd, fds, tty):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         except (AttributeError, ValueError):
             pass
+    for set_back in usual:
+        set_back()
     if cwd is not None:
         try:
             os.chdir(cwd)
@@ -101,7 +141,7 @@ class Process(object):
     """A process that was started by a plan. EnvironmentError where it cannot be."""
 
     def __init__(self, plan):
-        self.tty = self.slave = self.socket = None
+        self.tty = self.slave = None
         fds = []  # to be closed if it fails
         try:
             with forking:
@@ -113,8 +153,6 @@ class Process(object):
             fds.remove(news)
             os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
         except BaseException:
-            if self.socket:
-                self.socket.close()
             for fd in fds:
                 os.close(fd)
             raise
@@ -123,38 +161,33 @@ class Process(object):
         """Make the copy that becomes the program; gives the pipe that says why it could not."""
         env = dict(getattr(os, 'environb', os.environ))
         env.update(plan.get('env', ()))
-        self.socket, theirs = _socket.socketpair()
-        try:
-            for _ in range(2):
-                fds.append(os.dup(self.socket.fileno()))
-            self.fd, self.fd_out = fds
-            self.stderr, stderr = core.pipe()
-            fds += self.stderr, stderr
-            news, said = map(core.private, os.pipe())
-            fds += news, said
-            if plan.get('asks') == 'terminal':
-                self.tty, self.slave = os.openpty()
-                fds += self.tty, self.slave
-                for fd in self.tty, self.slave:
-                    core.private(fd, os.O_NONBLOCK if fd == self.tty else 0)
-                mode = termios.tcgetattr(self.slave)
-                mode[3] &= ~termios.ECHO
-                termios.tcsetattr(self.slave, termios.TCSANOW, mode)
-            self.pid = fork()
-            if not self.pid:
-                try:
-                    stdio = theirs.fileno(), theirs.fileno(), stderr
-                    execute(plan['argv'], env, plan.get('cwd'), stdio, self.slave)
-                except BaseException:
-                    os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
-                finally:
-                    os._exit(127)
-            for fd in stderr, said:
-                fds.remove(fd)
-                os.close(fd)
-            return news
-        finally:
-            theirs.close()
+        # A change of domain by SELinux may take sockets away from who changes it, and leaves pipes.
+        make_stream(fds, not _socket or os.path.exists(SELINUX) and not plan.get('ssh'))
+        their_in, self.fd_out, self.fd, their_out = fds
+        self.stderr, stderr = core.pipe()
+        fds += self.stderr, stderr
+        news, said = map(core.private, os.pipe())
+        fds += news, said
+        if plan.get('asks') == 'terminal':
+            self.tty, self.slave = make_terminal()
+            fds += self.tty, self.slave
+            for fd in self.tty, self.slave:
+                core.private(fd, os.O_NONBLOCK if fd == self.tty else 0)
+            mode = termios.tcgetattr(self.slave)
+            mode[3] &= ~termios.ECHO
+            termios.tcsetattr(self.slave, termios.TCSANOW, mode)
+        self.pid = fork()
+        if not self.pid:
+            try:
+                execute(plan['argv'], env, plan.get('cwd'), (their_in, their_out, stderr), self.slave)
+            except BaseException:
+                os.write(said, text(sys.exc_info()[1]).encode('utf-8', 'replace'))
+            finally:
+                os._exit(127)
+        for fd in their_in, their_out, stderr, said:
+            fds.remove(fd)
+            os.close(fd)
+        return news
 
     def refusal(self, news, name, timeout_ms):
         """Why the program was not executed; nothing once it was."""
@@ -205,10 +238,21 @@ class Process(object):
             os.close(self.slave)
             self.tty = None
 
+    def shut(self):
+        """End the stream, as far as there is such an end, also in copies of this process."""
+        try:
+            make = getattr(_socket, 'fromfd', None)  # 2.7, and a descriptor of its own
+            socket = make(self.fd, 1, 1) if make else _socket.socket(1, 1, 0, self.fd)
+            try:
+                socket.shutdown(2)
+            finally:
+                (socket.close if make else socket.detach)()
+        except (AttributeError, EnvironmentError):
+            pass
+
     def abandon(self):
         """End it: nobody looks after it."""
         self.signal(signal.SIGKILL, True)
-        self.socket.close()
         for fd in self.fd, self.fd_out, self.stderr:
             os.close(fd)
         self.close_tty()

@@ -12,12 +12,13 @@ from econtext import core
 from econtext.core import ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, GET_MODULE, PING, SHUTDOWN, Struct, dumps, router, text
 relay = core.load('econtext.relay')
 
-BLOCKS = 64  # of ids that one child may be given
+BLOCKS = 64  # of ids that the master gives to what is behind one of its streams
 DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
 QUEUE_BYTES = 16 << 20  # of the parent's beyond this in a child's queue, it and the parent are not read
 ANSWERS_BYTES = 64 << 20  # that are left for small messages of siblings when there is no room for others
 SMALL_BYTES = 4096  # of those: they end a wait (a grant, the end of a channel)
 STUCK_SECONDS = 10  # that a child may take nothing of so much
+PATIENCE = 6  # times as long may be one that has contexts below
 NUMBERS = {b'K': Struct('<B'), b'M': Struct('<H'), b'J': Struct('<l')}  # in a pickle, by opcode
 make_key = core.signer(os.urandom(20), b'keys')  # urandom() opens a file on PyPy, for which there may be no room later
 
@@ -125,6 +126,8 @@ class Child(core.Stream):
             written = self.written
             # Those above wait longer: one that is stuck is to be ended by its parent before that seems to be, too.
             seconds = max(STUCK_SECONDS / 2., STUCK_SECONDS - len(router.parents) / 2.)
+            if len(self.ids) > 1:  # perhaps one below it takes a long message, and slowly
+                seconds *= PATIENCE
             # It is there already, from before the first process.
             self.timer = core.load('econtext.clock').timers.after(seconds, lambda: self.time_out(written))
 
@@ -235,7 +238,8 @@ class Routes(object):
 
     def __init__(self):
         self.children, self.via = {}, {}  # by id: those that are started here; of all below, the child each is behind
-        self.is_full, self.free = False, []  # blocks of ids for what is started here
+        self.is_full = False
+        self.free, self.given = [], 0  # blocks of ids for what is started here; how many came for it and for all below
         self.services = {GET_MODULE: self.get_module, ALLOCATE_ID: self.allocate_id,
                          ADD_ROUTE: self.add_route, DEL_ROUTE: self.del_route, PING: self.ping}
 
@@ -348,8 +352,11 @@ class Routes(object):
         child.relay.serve(data)
 
     def allocate_id(self, child, src, auth, handle, reply_to, data):
-        if len(child.blocks) >= BLOCKS:
-            reason = 'context %d has been given %d blocks of ids' % (src, BLOCKS)
+        # No child gets more than are left for all others. So one may have half of what this context may have, which is
+        # half of what its parent may have; and one that wants all leaves something to each of the others.
+        most = max(1, BLOCKS >> (len(router.parents) - 1))
+        if len(child.blocks) >= most - self.given:
+            reason = 'context %d has been given %d blocks of ids' % (src, len(child.blocks))
             return router.refuse(reason, src, auth, handle, reply_to, data)
         child.blocks.append((0, 0))  # counts while it is on its way
 
@@ -365,7 +372,11 @@ class Routes(object):
         def on_answer(src, auth, reply_to, data):
             router.handlers.pop(handle, None)
             block = data and core.decode(data)
-            take(block if isinstance(block, tuple) else None)
+            if not isinstance(block, tuple):
+                self.given -= 1
+                block = None
+            take(block)
+        self.given += 1
         handle = None  # a context that leaves is told at once, before it has one
         handle = router.add_handler(on_answer, router.parents)
         if handle in router.handlers:

@@ -199,12 +199,8 @@ class Start(object):
         """Close the stream: the child sees its end, and ends."""
         self.is_last = True
         self.stop_clock()
+        self.process.shut()
         self.child.pause()
-        try:
-            self.process.socket.shutdown(2)  # a copy that was forked off it may have it too
-        except EnvironmentError:
-            pass
-        self.process.socket.close()
         if self.has_exited:
             self.finish()
 

@@ -280,7 +280,7 @@ impl Plan {
             Ok((ours, theirs, stderr, stderr_write))
         };
         let (stream, theirs, stderr, stderr_write) =
-            streams().map_err(|error| format!("making its streams: {error}"))?;
+            streams().map_err(|error| format!("making its streams: {}", sys::describe(&error)))?;
         let terminal = on_terminal.then(Terminal::new).transpose();
         let terminal = terminal.map_err(|error| error.to_string())?;
         let current_dir = self.current_dir.as_deref().map(|dir| c_string(dir.as_os_str()));

@@ -24,6 +24,24 @@ pub(crate) fn entropy(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// An error in words; where this program has all the descriptors that it may have, with how many that is. To raise the
+/// limit is the program's own to do, or its user's: what else it starts inherits it.
+pub(crate) fn describe(error: &io::Error) -> String {
+    match (error.raw_os_error(), descriptor_limit()) {
+        (Some(libc::EMFILE), Some(limit)) => {
+            format!("{error}: this program may have {limit} (`ulimit -n`)")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn descriptor_limit() -> Option<libc::rlim_t> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes a local.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }).ok()?;
+    Some(limit.rlim_cur)
+}
+
 /// The login name of this process's user; `LOGNAME` where the user database does not know it (in a
 /// chroot without one, say), and `uid1000` where that is not set.
 pub(crate) fn user_name() -> String {

@@ -16,7 +16,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-pub(crate) use host::{entropy, host_name, user_name};
+pub(crate) use host::{describe, entropy, host_name, user_name};
 pub(crate) use spawn::{Process, Spawn, WITHOUT_HANDLE};
 pub(crate) use terminal::pty;
 

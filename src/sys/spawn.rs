@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{all_signals, check, duplicate, mask_signals, no_signals, pipe, read};
+use super::{all_signals, check, describe, duplicate, mask_signals, no_signals, pipe, read};
 use crate::ExitStatus;
 
 /// What to start, and in which surroundings.
@@ -47,8 +47,10 @@ impl Spawn<'_> {
         let argv = pointers(self.argv);
         let env = pointers(self.env);
         // Copies above 2: the originals may have the very numbers that they are to replace.
-        let stdio = [duplicate(self.stdin)?, duplicate(self.stdout)?, duplicate(self.stderr)?];
-        let (failure, failure_writer) = pipe()?;
+        let no_streams = |error| say("making its streams", &error);
+        let copy = |fd| duplicate(fd).map_err(no_streams);
+        let stdio = [copy(self.stdin)?, copy(self.stdout)?, copy(self.stderr)?];
+        let (failure, failure_writer) = pipe().map_err(no_streams)?;
         let plan = Plan {
             program: &program,
             argv: &argv,
@@ -135,7 +137,7 @@ impl Spawn<'_> {
 }
 
 fn say(what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    io::Error::new(error.kind(), format!("{what}: {}", describe(error)))
 }
 
 fn lossy(text: &CStr) -> String {

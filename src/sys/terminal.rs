@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use super::{check, private};
+use super::{check, describe, private};
 
 /// A pseudo-terminal: the master end, for us, and the slave end, for [`Spawn`](super::Spawn::tty).
 ///
@@ -28,10 +28,10 @@ fn explain(what: &str, error: &io::Error) -> io::Error {
     let hint = match error.raw_os_error() {
         // What Linux and the BSDs say when their limit is reached.
         Some(libc::ENOSPC | libc::EAGAIN | libc::ENXIO) => " (all of the system's are in use)",
-        Some(libc::ENOENT) => " (is /dev/pts mounted?)",
+        Some(libc::ENOENT | libc::ENODEV) => " (is /dev/pts mounted?)",
         _ => "",
     };
-    io::Error::new(error.kind(), format!("{what}{hint}: {error}"))
+    io::Error::new(error.kind(), format!("{what}{hint}: {}", describe(error)))
 }
 
 /// Opens a terminal, without making it that of this process.
@@ -133,7 +133,8 @@ mod tests {
         for (code, hint) in [
             (libc::ENOSPC, " (all of the system's are in use)"),
             (libc::ENOENT, " (is /dev/pts mounted?)"),
-            (libc::EMFILE, ""),
+            (libc::ENODEV, " (is /dev/pts mounted?)"),
+            (libc::EIO, ""),
         ] {
             let error = io::Error::from_raw_os_error(code);
             let said = explain("cannot make a terminal", &error).to_string();

@@ -26,6 +26,10 @@ def size(data):
     return len(data)
 
 
+def same(data):
+    return data
+
+
 def receiver():
     """The sender of a receiver that never receives."""
     kept.append(Receiver())
@@ -94,11 +98,24 @@ def print_at_exit(words):
     atexit.register(at_exit)
 
 
-def limit_descriptors(more):
-    """Allow so many beyond those that are open."""
+def limit_descriptors(more, and_hard=False):
+    """Allow so many beyond those that are open; gives how many that are."""
     import resource
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir('/proc/self/fd'))) + 1 + more, hard))
+    most = max(map(int, os.listdir('/proc/self/fd'))) + 1 + more
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most if and_hard else hard))
+    return most
+
+
+def descriptors_allowed():
+    import resource
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def use_up_descriptors(more):
+    """Leave so many, and no way to have others."""
+    core.load('econtext.scarce').MOST_DESCRIPTORS = 0
+    limit_descriptors(more)
     try:
         while True:
             held.append(os.dup(0))
@@ -115,9 +132,32 @@ def allow_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def be_as_with_selinux():
+    """Start children as where that is on."""
+    core.load('econtext.process').SELINUX = '/proc'
+
+
+@takes_router
+def carriers(router):
+    """What carries the stream to the parent."""
+    return [core.text(os.readlink('/proc/self/fd/%d' % fd)) for fd in (router.stream.fd_in, router.stream.fd_out)]
+
+
+def refuse_terminals():
+    """Be as with a C library that may not set the owner of a terminal."""
+    def openpty():
+        raise OSError(13, 'Permission denied')
+    os.openpty = openpty
+
+
 def have_patience(seconds):
     """How long a child may read nothing."""
     core.load('econtext.routes').STUCK_SECONDS = seconds
+
+
+def queue_little():
+    """Be behind with a child sooner."""
+    core.load('econtext.routes').QUEUE_BYTES = 1 << 20
 
 
 @takes_router

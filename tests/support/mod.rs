@@ -58,7 +58,7 @@ pub use networks::Network;
 pub use privileges::{AsUser, refusal, refusal_by};
 pub use processes::{
     Process, close_descriptors, descendants, end_all, end_tree, ignore_sigchld,
-    keep_standard_descriptors, process_of, raise_descriptor_limit, thread_id,
+    keep_standard_descriptors, limit_descriptors, process_of, raise_descriptor_limit, thread_id,
 };
 pub use programs::{mkfifo, program, script};
 pub use prompts::Prompts;

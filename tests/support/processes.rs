@@ -252,10 +252,20 @@ pub fn ignore_sigchld(yes: bool) {
 
 /// Allows this process as many descriptors as it may allow itself; gives how many.
 pub fn raise_descriptor_limit() -> u64 {
+    set_descriptor_limit(|most| most.min(65536))
+}
+
+/// Lets this process have at most so many descriptors.
+pub fn limit_descriptors(count: u64) {
+    assert_eq!(set_descriptor_limit(|_| count), count);
+}
+
+/// `choose` gets the hard limit.
+fn set_descriptor_limit(choose: impl FnOnce(u64) -> u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes a local.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    limit.rlim_cur = limit.rlim_max.min(65536);
+    limit.rlim_cur = choose(limit.rlim_max);
     // SAFETY: reads a local.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     limit.rlim_cur

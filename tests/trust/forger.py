@@ -237,6 +237,10 @@ def misreport(id):
             router.post(0, report.handle, b'garbage', handle)
 
 
+def start(python):
+    return core.load('econtext.parent').local(python)
+
+
 def values():
     return [None, True, 7, -1, 1 << 40, 1 << 70, -1 << 3000, 1.5, u'text \u20ac', u'', b'bytes \xff', b'', bytearray(b'\xff'),
             [1, (2,), (), (1, 2, 3, 4)], {u'k': [u'v']}, set([1]), frozenset([u'f']), 1j, list(range(1000)), b'x' * 70000,
