@@ -14,6 +14,12 @@ if Spec is not type(None):
         cached = served = None  # no file holds its code; under which name it is served
 
 
+def is_own(name):
+    """Whether this is a module of the library's: it is not to be seen half executed, since threads of the library's
+    take it without the import lock."""
+    return name[:9] == 'econtext.'
+
+
 class Server(object):
     """The loader of served modules, and of those local ones (core.HOOKED) that want a word once loaded."""
 
@@ -72,9 +78,13 @@ class Server(object):
     def create_module(self, spec):
         if spec.name in self.lent:
             return self.lent[spec.name].create_module(spec)
+        if is_own(spec.name):
+            return core.load(spec.name)
 
     def exec_module(self, module):
         name = module.__name__
+        if is_own(name):
+            return
         if name not in self.lent:
             return self.execute(module, getattr(getattr(module, '__spec__', None), 'served', None) or name)
         module.__spec__.loader = module.__loader__ = self.lent.pop(name)
@@ -127,6 +137,8 @@ class Server(object):
         if Spec is not type(None) and served in (None, name):
             from importlib import import_module
             return import_module(name)
+        if is_own(name):
+            return core.load(name)
         if name in self.hooks:
             self.finder.aside(name, __import__)
             self.hooks[name](sys.modules[name])

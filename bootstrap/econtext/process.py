@@ -5,7 +5,7 @@ in that one, and what it does with its standard descriptors does nothing to ours
 Not here: what is said on the stream, on stderr and on the terminal (econtext.parent).
 """
 from __future__ import absolute_import
-import fcntl, os, sys, termios
+import errno, fcntl, os, sys, termios
 from econtext import core
 from econtext.core import clock, router, signal, text, _socket, _thread
 

@@ -9,7 +9,7 @@ Not here: the children's streams. Who owns one says who may ask, and reads no mo
 from __future__ import absolute_import
 import zlib
 from econtext import core
-from econtext.core import GET_MODULE, LOAD_MODULE, Struct, deque, dumps, importer, native, router, text
+from econtext.core import Struct, deque, dumps, importer, native, router, text
 
 REQUEST_BYTES, NAME_BYTES = 16384, 4096
 AT_ONCE = 1000  # requests of one child that wait for an answer from above
