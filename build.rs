@@ -16,10 +16,21 @@ use miniz_oxide::deflate::core::{
 mod lexer;
 #[path = "src/modules/minify.rs"]
 mod minify;
+#[path = "src/connect/refusal/rules.rs"]
+#[allow(dead_code)]
+mod refusals;
+#[path = "src/connect/failure/rules.rs"]
+#[allow(dead_code)]
+mod rules;
 #[path = "src/modules/shorten.rs"]
 mod shorten;
+#[path = "src/stage.rs"]
+#[allow(dead_code)]
+mod stage;
 #[path = "src/bootstrap/texts.rs"]
 mod texts;
+
+use stage::Stage;
 
 fn main() {
     // An error that main returns is shown with `Debug`; this one is to be read.
@@ -37,6 +48,9 @@ fn run() -> Result<(), Box<dyn Error>> {
         "src/modules/minify.rs",
         "src/modules/shorten.rs",
         "src/bootstrap/texts.rs",
+        "src/connect/failure/rules.rs",
+        "src/connect/refusal/rules.rs",
+        "src/stage.rs",
         "bootstrap",
     ] {
         println!("cargo::rerun-if-changed={path}");
@@ -47,6 +61,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("core.z"), zlib(&core))?;
 
     fs::write(out.join("texts.z"), zlib(python_texts(&first_stage).as_bytes()))?;
+    fs::write(out.join("rules.z"), zlib(python_rules().as_bytes()))?;
 
     let mut text = String::new();
     writeln!(text, "/// The first stage, minified.")?;
@@ -64,8 +79,11 @@ fn run() -> Result<(), Box<dyn Error>> {
         fs::write(out.join(&packed), zlib(&minified(Path::new(&shown))?))?;
         writeln!(text, "    (\"econtext.{stem}\", {shown:?}, include_bytes!({packed:?})),")?;
     }
-    let shown = "src/bootstrap/texts.rs";
-    writeln!(text, "    (\"econtext.texts\", {shown:?}, include_bytes!(\"texts.z\")),")?;
+    for (name, shown) in
+        [("rules", "src/connect/failure/rules.rs"), ("texts", "src/bootstrap/texts.rs")]
+    {
+        writeln!(text, "    (\"econtext.{name}\", {shown:?}, include_bytes!(\"{name}.z\")),")?;
+    }
     writeln!(text, "];")?;
     fs::write(out.join("bootstrap.rs"), text)?;
     Ok(())
@@ -83,12 +101,76 @@ fn python_texts(first_stage: &[u8]) -> String {
         ("CANDIDATES", words(&texts::CANDIDATES)),
         ("LOADER", literal(texts::LOADER.as_bytes())),
         ("READ", literal(texts::READ.as_bytes())),
+        ("READ_PADDED", literal(texts::READ_PADDED.as_bytes())),
         ("SEARCH", literal(texts::SEARCH.as_bytes())),
         ("HEAD", literal(texts::HEAD.as_bytes())),
         ("SSH_OPTIONS", pairs(&texts::SSH_OPTIONS)),
         ("SSH_ENVIRONMENT", pairs(&texts::SSH_ENVIRONMENT)),
     ];
     constants.map(|(name, value)| format!("{name}={value}\n")).concat()
+}
+
+/// The module `econtext.rules`: what the words of ssh, sudo and their kin mean, as text of Python. A stage is its
+/// place in `STAGES`.
+fn python_rules() -> String {
+    let stages = [
+        Stage::Parent,
+        Stage::Spawn,
+        Stage::Connect,
+        Stage::HostKey,
+        Stage::Login,
+        Stage::Python,
+        Stage::Core,
+        Stage::Hello,
+    ];
+    let words = |words: &[&str]| -> String {
+        let words = words.iter().map(|it| format!("u\"{}\",", for_python(it).escape_default()));
+        format!("({})", words.collect::<String>())
+    };
+    let table = |rules: &[rules::Rule]| -> String {
+        let rules = rules.iter().map(|it| {
+            let text = words(&[it.pattern, it.what, it.advice]);
+            format!("({},{text},{}),", it.stage as u32, u32::from(it.retry))
+        });
+        format!("({})", rules.collect::<String>())
+    };
+    let refusals = refusals::RULES.iter().map(|(pattern, what, advice)| {
+        let retry = [refusals::WANTS_ANSWER, refusals::WANTS_TERMINAL].contains(what);
+        format!("({},{}),", words(&[pattern, what, advice]), u32::from(retry))
+    });
+    let constants = [
+        ("STAGES", words(&stages.map(|it| it.to_string()).each_ref().map(|it| it.as_str()))),
+        ("SSH", table(rules::SSH)),
+        ("ENDINGS", table(rules::ENDINGS)),
+        ("LOST", table(rules::LOST)),
+        ("SHELL", table(rules::SHELL)),
+        ("LOGGED_IN", words(rules::LOGGED_IN)),
+        ("CHATTER", words(rules::CHATTER)),
+        ("NOISE", words(rules::NOISE)),
+        ("EXCHANGE", words(rules::EXCHANGE)),
+        ("KEY_TROUBLE", words(rules::KEY_TROUBLE)),
+        ("MISSING", words(rules::MISSING)),
+        ("REFUSALS", format!("({})", refusals.collect::<String>())),
+        ("EPILOGUES", words(refusals::EPILOGUES)),
+    ];
+    constants.map(|(name, value)| format!("{name}={value}\n")).concat()
+}
+
+/// What an error advises to a program, and the same for code in a context, which starts others by functions.
+const ADVICE: [(&str, &str); 8] = [
+    ("Router::builder().on_prompt(..)", "on_prompt="),
+    (".password(..)", "password="),
+    (".passphrase(..)", "passphrase="),
+    (".identity(..)", "identity="),
+    (".python(..)", "python="),
+    ("(Ssh::args)", "in args="),
+    (".host_keys(HostKeys::AcceptNew)", "-o StrictHostKeyChecking=accept-new in args="),
+    (".host_keys(..)", "-o StrictHostKeyChecking=.. in args="),
+];
+
+/// Advice in the words of who starts contexts in Python.
+fn for_python(text: &str) -> String {
+    ADVICE.iter().fold(text.into(), |text: String, (ours, theirs)| text.replace(ours, theirs))
 }
 
 /// The modules of the package `econtext` that a child asks for, sorted.

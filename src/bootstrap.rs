@@ -13,7 +13,7 @@ use crate::built::{CORE, FIRST_STAGE};
 
 pub(crate) mod texts;
 
-use texts::{CANDIDATES, HEAD, LOADER, READ, SEARCH};
+use texts::{CANDIDATES, HEAD, LOADER, READ, READ_PADDED, SEARCH};
 
 /// What the loader prints before it reads the first stage; what is before it is a login program's.
 pub(crate) const STARTED: &[u8] = b"EC0\n";
@@ -93,9 +93,6 @@ fn launch_with(interpreter: &Interpreter, name: &str, read: &str) -> Launch {
     flight.extend_from_slice(CORE);
     Launch { argv, flight }
 }
-
-/// As [`READ`], and drops newlines in front of the first stage.
-const READ_PADDED: &str = "d=os.read(0,n);s=b and d or d.lstrip();n-=len(s);b+=s";
 
 /// `name` as it can stand between quotes in the first stage and in argv[0]: other characters become `_`.
 fn printable(name: &str) -> String {

@@ -26,9 +26,11 @@ mod master;
 mod modules;
 mod peer;
 mod pickle;
+pub mod remote;
 mod router;
 mod secret;
 mod select;
+mod stage;
 mod start;
 mod stream;
 #[allow(unsafe_code)]

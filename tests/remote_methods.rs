@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use econtext::{Context, Error, Exec, Function, Level, Local, Method, Router, Ssh, Sudo, Value};
+use econtext::{
+    Context, Error, Exec, ExitStatus, Function, Level, Local, Method, Router, Ssh, Sudo, Value,
+};
 
 mod support;
 
@@ -242,7 +244,8 @@ fn any_program_carries_a_context_and_what_it_says_is_in_the_error() {
                 run.context.call("work:argv", ("below", vec!["nice", "-n", "5"])).unwrap();
             assert_eq!(name, "exec.nice");
             let niceness = run.context.call::<i32>("work:call", ("below", "os:nice", 0));
-            assert_eq!(niceness.unwrap(), 5);
+            let above: i32 = run.context.call("os:nice", (0,)).unwrap();
+            assert_eq!(niceness.unwrap(), (above + 5).min(19));
             let prefix = [broken.to_str().unwrap()];
             let words: String = run
                 .context
@@ -251,7 +254,9 @@ fn any_program_carries_a_context_and_what_it_says_is_in_the_error() {
                 .kwarg("prefix", prefix)
                 .call()
                 .unwrap();
-            assert_eq!(words, "exec.broken: exit status 4; it printed: no such thing");
+            let expected = "exec.broken: starting Python: broken ended before Python ran \
+                            (exit status 4); it printed: no such thing";
+            assert_eq!(words, expected);
         });
     });
 }
@@ -275,9 +280,13 @@ fn ssh_is_told_the_password_that_was_given_and_nothing_else() {
             assert_eq!(words("deploy@web1's password: ", "hunter2"), "");
             assert_eq!(words("Password:", "hunter2"), "");
             let refused = words("Password: ", "guess");
-            assert_eq!(refused, "ssh.web1: exit status 255; it printed: Permission denied.");
+            let expected = "ssh.web1: connecting: the process ended (exit status 255); it \
+                            printed: Permission denied.";
+            assert_eq!(refused, expected);
             let code = words("Verification code: ", "hunter2");
-            assert!(code.starts_with("ssh.web1: \"Verification code:\" needs an answer"), "{code}");
+            let expected =
+                "ssh.web1: logging in: \"Verification code:\" needs an answer: set on_prompt=";
+            assert_eq!(code, expected);
         });
     });
 }
@@ -339,8 +348,9 @@ fn sudo_asks_nothing_first_and_is_then_told_the_password_once() {
             let words = |call: Function| call.call::<String>().unwrap();
             assert_eq!(words(sudo().kwarg("password", "hunter2")), "");
             let refused = words(sudo().kwarg("password", "guess"));
-            assert!(refused.starts_with("sudo.deploy: the password was refused"), "{refused}");
-            let none = "sudo.deploy: exit status 1; it printed: sudo: a password is required";
+            assert_eq!(refused, "sudo.deploy: logging in: the password was refused");
+            let none = "sudo.deploy: logging in: it wants a password: \"sudo: a password is \
+                        required\"; set password= or on_prompt= (exit status 1)";
             assert_eq!(words(sudo()), none);
         });
     });
@@ -377,6 +387,163 @@ fn a_terminal_that_does_not_become_the_controlling_one_does_not_stop_a_start() {
         for_each_python(|python| {
             let run = start(python);
             assert!(run.context.call::<bool>("work:without_terminal", ()).unwrap());
+        });
+    });
+}
+
+/// The same error in the words of code in a context.
+fn in_python(error: &str) -> String {
+    [
+        ("Router::builder().on_prompt(..)", "on_prompt="),
+        (".password(..)", "password="),
+        (".passphrase(..)", "passphrase="),
+        (".identity(..)", "identity="),
+        (".python(..)", "python="),
+        ("(Ssh::args)", "in args="),
+        (".host_keys(HostKeys::AcceptNew)", "-o StrictHostKeyChecking=accept-new in args="),
+        (".host_keys(..)", "-o StrictHostKeyChecking=.. in args="),
+    ]
+    .iter()
+    .fold(error.into(), |error: String, (ours, theirs)| error.replace(ours, theirs))
+}
+
+/// Asserts that a start fails in the same way wherever it is asked for.
+#[track_caller]
+fn same_failure(run: &Run, router: &Router, method: impl Method, call: Function) {
+    let Err(Error::Connect(error)) = router.connect(method) else { panic!("it did not fail") };
+    let (shown, context, stage, reason, printed, status): (
+        String,
+        String,
+        String,
+        String,
+        String,
+        Option<i32>,
+    ) = call.call().unwrap_or_else(|error| panic!("{}", long(&error)));
+    assert_eq!(shown, in_python(&error.to_string()), "{:?}", run.context.info());
+    assert_eq!((context, stage), (error.context.clone(), error.stage.to_string()));
+    assert_eq!((reason, printed), (in_python(&error.reason), error.printed.clone()));
+    let expected = error.status.map(|status| match status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal(signal) => -signal,
+        ExitStatus::Unknown => panic!("{error}"),
+    });
+    assert_eq!(status, expected, "{error}");
+}
+
+#[test]
+fn what_ssh_says_is_explained_as_the_program_does() {
+    const FAILURES: [&str; 30] = [
+        "say 'ssh: Could not resolve hostname web1: Name or service not known'; exit 255",
+        "say 'ssh: connect to host web1 port 22: Connection refused'; exit 255",
+        "say 'ssh: connect to host web1 port 22: Strange weather'; exit 255",
+        "say 'Host key verification failed.'; exit 255",
+        "say 'No ED25519 host key is known for web1 and you have requested strict checking.' \
+         'Host key verification failed.'; exit 255",
+        "say '@@@@@@@@@@@' 'Offending ED25519 key in /home/me/.ssh/known_hosts:3' 'Host key for web1 \
+         has changed and you have requested strict checking.' 'Host key verification failed.'; exit 255",
+        "say 'me@web1: Permission denied (publickey,password).'; exit 255",
+        "say 'Load key \"/a\": bad permissions' 'me@web1: Permission denied (publickey).'; exit 255",
+        "say 'me@web1: Permission denied (publickey).'; exit 255",
+        "say 'me@web1: Permission denied (hostbased).'; exit 255",
+        "say 'Received disconnect from 192.0.2.1 port 22:2: Too many authentication failures' \
+         'Disconnected from 192.0.2.1 port 22'; exit 255",
+        "say 'me@gate: Permission denied (publickey).' 'kex_exchange_identification: Connection closed by \
+         remote host' 'Connection closed by UNKNOWN port 65535'; exit 255",
+        "say 'gate is shut' 'kex_exchange_identification: read: Broken pipe'; exit 255",
+        "say 'command-line line 0: Bad configuration option: nonsense'; exit 255",
+        "say 'usage: ssh [-46AaCf] [-B bind_interface]' '           [-b bind_address]'; exit 255",
+        "say 'Warning: Permanently added web1 to the list of known hosts.' 'Connection closed by 192.0.2.1 \
+         port 22'; exit 255",
+        "logged_in; say 'Connection to web1 closed by remote host.' 'Transferred: sent 1, received 2 bytes, \
+         in 0.1 seconds' 'Bytes per second: sent 1.0, received 2.0'; exit 255",
+        "logged_in; say 'exec request failed on channel 0'; exit 255",
+        "logged_in; echo 'This account is currently not available.'; exit 1",
+        "logged_in; exit 1",
+        "logged_in; say 'fish: Unknown command: exec' '   ^~~^'; exit 127",
+        "logged_in; say 'bash: line 1: /bin/sh: Permission denied'; exit 126",
+        "logged_in; say '/no/shell: No such file or directory'; exit 1",
+        "logged_in; say 'motd' 'and more'; exit 1",
+        "say 'motd' 'and more \u{1b}[2J'; exit 3",
+        "logged_in; printf 'EC0\\nno room left'; exit 1",
+        "logged_in; say 'econtext: python3:98 python:127 /usr/libexec/platform-python:1 python2.7:126'; exit 97",
+        "logged_in; say 'econtext: Python 3.5 is too old'; exit 98",
+        "logged_in; say 'econtext: [Errno 11] no processes'; exit 92",
+        "logged_in; say 'half a line'; printf 'of it' >&2; kill -9 $$",
+    ];
+    isolated(|| {
+        let dir = TempDir::new();
+        let ssh = fake_ssh(&dir, ". \"${0%ssh}body\"");
+        let paths = format!("{}:/usr/local/bin:/usr/bin:/bin", dir.path().display());
+        let router = Router::new().unwrap();
+        for_each_kind_of_python(|python| {
+            let run = start_with(Local::new().python(&python.path).env("PATH", &paths));
+            for body in FAILURES {
+                dir.file("body", body);
+                let call = run.context.function("work:failure").arg("ssh").kwarg("host", "web1");
+                same_failure(&run, &router, Ssh::new("web1").ssh_path(&ssh), call);
+            }
+        });
+    });
+}
+
+#[test]
+fn what_sudo_and_interpreters_say_is_explained_as_the_program_does() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let sudo = script(&dir, "sudo", ". \"${0%sudo}body\"\n");
+        let python = script(&dir, "python", ". \"${0%python}body\"\n");
+        let paths = format!("{}:/usr/local/bin:/usr/bin:/bin", dir.path().display());
+        let router = Router::new().unwrap();
+        for_each_kind_of_python(|kind| {
+            let run = start_with(Local::new().python(&kind.path).env("PATH", &paths));
+            let call =
+                |method: &str| run.context.function("work:failure").arg(method).kwarg("name", "x");
+            for body in [
+                "echo 'sudo: a password is required' >&2; exit 1",
+                "echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1",
+                "echo 'me is not in the sudoers file.  This incident will be reported.' >&2; exit 1",
+                "echo 'Sorry, user me is not allowed to execute /bin/sh as root on web1.' >&2; exit 1",
+                "echo 'sudo: unknown user nobody1' >&2; echo 'sudo: error initializing audit plugin \
+                 sudoers_audit' >&2; exit 1",
+                "echo 'sudo: Ein Passwort ist notwendig' >&2; exit 1",
+                "(: <>/dev/tty) 2>/dev/null || exit 1; printf 'Code: ' >/dev/tty; sleep 30",
+            ] {
+                dir.file("body", body);
+                let method = Sudo::new().sudo_path(&sudo).name("x");
+                same_failure(&run, &router, method, call("sudo"));
+            }
+            for body in [
+                "echo 'Fatal Python error' >&2; exit 1",
+                "printf 'EC0\\nhello'; exit 0",
+                "echo 'econtext: Python 3.4 is too old' >&2; exit 98",
+                "kill -15 $$",
+                "echo \"Try 'python --help' for more.\" >&2; exit 2",
+            ] {
+                dir.file("body", body);
+                let method = || Local::new().name("x");
+                let below = || call("local");
+                same_failure(
+                    &run,
+                    &router,
+                    method().python(&python),
+                    below().kwarg("python", &*python.to_string_lossy()),
+                );
+                let words = ["/no/python", &python.to_string_lossy()];
+                same_failure(
+                    &run,
+                    &router,
+                    method().python_candidates(words),
+                    below().kwarg("python", words),
+                );
+                let exec = Exec::new(["env"]).name("x").python(&python);
+                let below = call("argv").kwarg("prefix", ["env"]);
+                same_failure(
+                    &run,
+                    &router,
+                    exec,
+                    below.kwarg("python", &*python.to_string_lossy()),
+                );
+            }
         });
     });
 }

@@ -1,9 +1,10 @@
 """econtext.methods: how code in a context starts others from there, by econtext.parent.local(..), ssh(..) and so on.
 
 Each composes plans, the words of which are those of the methods in src/connect, for econtext.parent to run, and gives
-the core.Context once it is up. Words and paths are text or bytes. `python` is an interpreter's name or path, without
-arguments, or a list of those to be tried; `name` is the context's, in errors and in the log.
-Questions are answered with what is given here, and with nothing else.
+the core.Context once it is up, or raises parent.ConnectError; what cannot be a plan is a ValueError, and starts nothing.
+src/remote.rs is what users read of them.
+Words and paths are text or bytes. `python` is an interpreter's name or path, without arguments, or a list of those to
+be tried; `name` is the context's, in errors and in the log; `timeout` is in seconds, for all of the start.
 Not here: more options. A program that has them starts contexts itself, below any context.
 """
 from __future__ import absolute_import
@@ -13,7 +14,8 @@ from econtext.core import text
 attempt, conversation, handshake, process, texts = map(core.load, (
     'econtext.attempt', 'econtext.conversation', 'econtext.handshake', 'econtext.process', 'econtext.texts'))
 
-TIMEOUT_MS = 30000
+PADDING = 16384  # newlines for login scripts that read
+CORE_STALLS_MS = 10000  # an interpreter that is there and waits for so long waits for what a login script ate
 PLAIN = frozenset(bytearray(b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/.-_+'))
 BAD = frozenset(bytearray(range(32)) + b"'!`\x7f")  # no quotes hold these in every shell
 
@@ -32,10 +34,10 @@ def process_name():
     return raw(''.join(char if ' ' <= char <= '~' and char not in '\'"\\/' else '_' for char in name))
 
 
-def launch(python):
+def launch(python, read=texts.READ):
     """The command of a child, and its first stage."""
     stage = texts.HEAD % (process_name(), len(core.core_source)) + texts.FIRST_STAGE
-    loader = texts.LOADER % (len(stage), texts.READ)
+    loader = texts.LOADER % (len(stage), read)
     if isinstance(python, (bytes, core.text_type)):
         return [raw(python), b'-c', loader], stage
     return [b'/bin/sh', b'-c', texts.SEARCH, loader] + list(map(raw, python or texts.CANDIDATES)), stage
@@ -59,28 +61,35 @@ def quoted(word):
     return home + b"'" + rest + b"'"
 
 
-def plan(name, argv, stage, **more):
-    return dict(more, name=text(name), argv=argv, stage=stage, timeout_ms=TIMEOUT_MS)
+def plan(name, argv, stage, timeout=30, python=(), **more):
+    one = isinstance(python, (bytes, core.text_type))
+    candidates = [text(raw(word)) for word in ([python] if one else python or texts.CANDIDATES)]
+    return dict(more, name=text(name), argv=argv, stage=stage, candidates=candidates,
+                timeout_ms=max(1, min(int(timeout * 1e3), 1 << 31)))
 
 
-def local(python=None, name=None):
-    """A context on this machine, of the same user."""
+def local(python=None, name=None, env=None, cwd=None, timeout=30):
+    """A context on this machine, of the same user: with these variables beside what this process has, and in that
+    directory, or in this one's."""
     command, stage = launch(python)
-    return attempt.begin(name or 'local', [(plan(name or 'local', command, stage, name_has_pid=not name), None)])
+    env = [(raw(key), raw((env or {})[key])) for key in env or ()]
+    return attempt.begin(name or 'local', [(plan(name or 'local', command, stage, timeout, python, env=env,
+                                                 cwd=cwd and raw(cwd), name_has_pid=not name), None)])
 
 
-def argv(prefix, python=None, name=None):
+def argv(prefix, python=None, name=None, timeout=30):
     """A context by any program: the words `prefix`, and behind them those of the command."""
     prefix = list(map(raw, prefix))
     if not prefix:
         raise ValueError('argv() got no words: without a program, use local()')
-    name = name or text('exec.%s') % text(os.path.basename(prefix[0]))
+    program = text(os.path.basename(prefix[0]))
+    name = name or text('exec.%s') % program
     command, stage = launch(python)
-    return attempt.begin(name, [(plan(name, prefix + command, stage), None)])
+    return attempt.begin(name, [(plan(name, prefix + command, stage, timeout, python, program=program), None)])
 
 
 def ssh(host, user=None, port=None, identity=None, password=None, passphrase=None, config_file=None, args=(),
-        python=None, name=None):
+        python=None, name=None, on_prompt=None, timeout=30):
     """A context on another machine, by this machine's ssh and its configuration. `identity` is the file of a key; the
     password is for the host itself, not for those on the way there."""
     host, user = raw(host), user and raw(user)
@@ -90,15 +99,17 @@ def ssh(host, user=None, port=None, identity=None, password=None, passphrase=Non
     answers = dict((kind, raw(answer)) for kind, answer in (('password', password), ('passphrase', passphrase))
                    if answer is not None)
     end, talk = [b'-o', b'BatchMode=yes'], None
-    if answers:
+    if answers or on_prompt:
         names = password_names(words, user, host) if 'password' in answers else None
         end = [b'-o', b'BatchMode=no', b'-o', b'NumberOfPasswordPrompts=3']
-        talk = conversation.Conversation(answers, names)
-    command, stage = launch(python)
+        talk = conversation.Conversation(answers, names, asks=bool(on_prompt))
+    line = lambda launched: words + end + [b'--', host, command_line(launched[0])]
+    first, second = launch(python), launch(python, texts.READ_PADDED)
     name = name or text('ssh.%s%s') % (text(host.rpartition(b'@')[2]), ':%s' % port if port else '')
-    plans = plan(name, words + end + [b'--', host, command_line(command)], stage, env=list(texts.SSH_ENVIRONMENT),
-                 asks='terminal' if talk else 'nowhere', ssh=True)
-    return attempt.begin(name, [(plans, talk)])
+    eaten = dict(argv=line(second), stage=second[1], padding=PADDING, stalls_ms=None)
+    plans = plan(name, line(first), first[1], timeout, python, env=list(texts.SSH_ENVIRONMENT), ssh=True,
+                 asks='terminal' if talk else 'nowhere', stalls_ms=CORE_STALLS_MS, eaten=eaten)
+    return attempt.begin(name, [(plans, talk)], on_prompt)
 
 
 def ssh_words(user, port, identity, config_file, args):
@@ -143,16 +154,19 @@ def password_names(words, user, host):
     return frozenset('%s@%s' % (user, host) for user in users for host in hosts + configured.get('hostkeyalias', []))
 
 
-def sudo(user='root', password=None, args=(), python=None, name=None):
+def sudo(user='root', password=None, args=(), python=None, name=None, on_prompt=None, timeout=30):
     """A context of another user of this machine: without a password if sudo wants none, else with this."""
     name = name or text('sudo.%s') % text(user)
     command, stage = launch(python)
     options = [b'sudo', b'-u', raw(user)] + list(map(raw, args))
     silent = options + [b'-n', b'--'] + command
-    if password is None:  # somebody may want a terminal though nothing is asked there
+    if password is None and not on_prompt:  # somebody may want a terminal though nothing is asked there
         last, talk = silent, None
     else:
         token = binascii.hexlify(os.urandom(8))
         last = options + [b'-p', token + b': ', b'--'] + command
-        talk = conversation.Conversation({'password': raw(password)}, token=text(token))
-    return attempt.begin(name, [(plan(name, silent, stage), None), (plan(name, last, stage, asks='terminal'), talk)])
+        answers = {} if password is None else {'password': raw(password)}
+        talk = conversation.Conversation(answers, token=text(token), asks=bool(on_prompt))
+    ways = [(plan(name, silent, stage, timeout, python, program='sudo'), None),
+            (plan(name, last, stage, timeout, python, program='sudo', asks='terminal'), talk)]
+    return attempt.begin(name, ways, on_prompt)

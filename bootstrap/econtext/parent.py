@@ -18,7 +18,10 @@ SPAWN, PYTHON, CORE, HELLO = 0, 1, 2, 3  # how far a start has come
 
 
 class ConnectError(core.ChannelError):
-    """A context could not be started; the text says why."""
+    """A context could not be started; the text says why. So do its parts: the context's name, the stage that it came
+    to, the reason, the last lines that were printed, and the exit status (of a signal its number below 0) or None."""
+    context = stage = reason = status = None
+    printed = ''
 
 
 def local(*args, **kwargs):
@@ -39,6 +42,11 @@ def sudo(*args, **kwargs):
 def argv(*args, **kwargs):
     """Start a context by any program that runs a command: econtext.methods.argv."""
     return core.load('econtext.methods').argv(*args, **kwargs)
+
+
+def shutdown(context):
+    """End a context that code here has started: econtext.attempt.shutdown."""
+    core.load('econtext.attempt').shutdown(context)
 
 
 def begin(*args):

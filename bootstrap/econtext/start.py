@@ -25,6 +25,8 @@ class Stderr(object):
 
     def read(self):
         """Report what is there; false if that is nothing."""
+        if self not in router.sources:  # the number of what was closed may be another's by now
+            return False
         try:
             data = os.read(self.fd, core.LARGE)
         except EnvironmentError as error:
@@ -107,7 +109,7 @@ class Start(object):
         if plan.get('name_has_pid'):
             self.name += '.%d' % process.pid
         greeting = router.add_handler(self.on_hello, [child.child])
-        self.greeting, self.timer, self.left = greeting, None, plan['timeout_ms'] / 1e3
+        self.greeting, self.timer, self.left, self.beyond = greeting, None, plan['timeout_ms'] / 1e3, 0
         # What is to be said on the way down: see Router.__init__ of the core.
         config = core.dumps((child.child, [router.id] + list(router.parents), child.key, self.name, router.level,
                              router.stream.limit, router.stream.protect, router.window,
@@ -135,6 +137,7 @@ class Start(object):
             self.stop_clock()
             stalls_ms = self.plan.get('stalls_ms')
             if stalls_ms and stalls_ms < self.left * 1e3:
+                self.beyond = self.left - stalls_ms / 1e3
                 self.timer = timers.after(stalls_ms / 1e3, lambda: self.late('stalled'))
             else:
                 self.go_on()
@@ -153,7 +156,7 @@ class Start(object):
     def stop_clock(self):
         left = timers.cancel(self.timer)
         if self.timer:
-            self.left, self.timer = max(left, .001), None
+            self.left, self.timer, self.beyond = max(left + self.beyond, .001), None, 0
 
     def go_on(self):
         self.stop_clock()
@@ -264,4 +267,5 @@ class Start(object):
             self.report('lost', self.cause, self.status)
             router.routes.gone(self.child)
         else:
-            parent.failed(self.child.child, self.report, self.stage, self.shake.noise, self.cause, self.status)
+            stage = max(self.stage, self.shake.stage + PYTHON)  # both markers, or half of them, may come at once
+            parent.failed(self.child.child, self.report, stage, self.shake.noise, self.cause, self.status)

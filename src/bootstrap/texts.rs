@@ -19,6 +19,9 @@ pub(crate) const LOADER: &str = "import sys;del sys.path[0];import os,select;\
 /// Reads some of the `n` bytes that are left.
 pub(crate) const READ: &str = "d=os.read(0,n);n-=len(d);b+=d";
 
+/// As [`READ`], and drops newlines in front of the first stage.
+pub(crate) const READ_PADDED: &str = "d=os.read(0,n);s=b and d or d.lstrip();n-=len(s);b+=s";
+
 /// The shell's search: `$0` is the loader, the arguments are the candidates. Each is run, since some are
 /// stubs and some too old, without site-packages and without descriptors, since what is on stdin is not
 /// for it. (519 is 2.7, 519 + 255 is 3.6.)

@@ -12,7 +12,9 @@ mod rules;
 
 use crate::{ExitStatus, Stage};
 pub(super) use rules::fits;
-use rules::{ENDINGS, LOST, Rule, SHELL, SSH};
+use rules::{
+    CHATTER, ENDINGS, EXCHANGE, KEY_TROUBLE, LOGGED_IN, LOST, MISSING, NOISE, Rule, SHELL, SSH,
+};
 
 /// What is known from ssh's words.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub(crate) fn explain(printed: &str, status: Option<ExitStatus>, reached: Stage)
 
 /// Whether this line of ssh's stderr says that the server has let us in.
 pub(crate) fn has_logged_in(line: &str) -> bool {
-    fits("Authenticated to * (*).", line) || fits("Authenticated to * (*) using \"*\".", line)
+    LOGGED_IN.iter().any(|pattern| fits(pattern, line))
 }
 
 /// Whether a line may be one of those that the next two functions know, which cost more.
@@ -63,17 +65,6 @@ pub(crate) fn may_be_sshs(line: &[u8]) -> bool {
 
 /// Whether this line of ssh's stderr is its account of an ordinary connection.
 pub(crate) fn is_chatter(line: &str) -> bool {
-    const CHATTER: [&str; 8] = [
-        "Transferred: sent *, received * bytes, in * seconds",
-        "Bytes per second: sent *, received *",
-        "Authenticated using \"*\" with partial success.",
-        "Authenticated with partial success.",
-        // What `UpdateHostKeys` does.
-        "Learned new hostkey: *",
-        "Adding new key for * to *",
-        "Deprecating obsolete hostkey: *",
-        "*: Removed * key for host *",
-    ];
     has_logged_in(line) || CHATTER.iter().any(|pattern| fits(pattern, line))
 }
 
@@ -86,12 +77,6 @@ pub(crate) fn is_epilogue(line: &str) -> bool {
 
 /// What is not to be judged.
 fn is_noise(line: &str) -> bool {
-    const NOISE: [&str; 4] = [
-        "debug#: *",
-        "Warning: Permanently added *",
-        "Pseudo-terminal will not be allocated *",
-        "@*@", // The frame of a warning.
-    ];
     // What `WarnWeakCrypto` says begins with asterisks.
     let is_chatter = is_chatter(line) || is_usage(line) || line.starts_with("** ");
     line.is_empty() || is_chatter || NOISE.iter().any(|pattern| fits(pattern, line))
@@ -101,9 +86,6 @@ fn is_noise(line: &str) -> bool {
 fn is_usage(line: &str) -> bool {
     line.starts_with("[-") && line.ends_with(']')
 }
-
-/// The exchange of the first words, before 7.9 and from then on.
-const EXCHANGE: [&str; 2] = ["ssh_exchange_identification: *", "kex_exchange_identification: *"];
 
 /// What a line means, before it is put together.
 struct Found {
@@ -196,16 +178,6 @@ fn denied(line: &str, before: &[&str]) -> Option<Found> {
     Some(Found { stage: Stage::Login, said, advice: advice.into(), retry: false })
 }
 
-/// Why a key was not tried.
-const KEY_TROUBLE: [&str; 6] = [
-    "Load key \"*\": *",
-    "Permissions # for '*' are too open.",
-    "Warning: Identity file * not accessible: *",
-    "*no such identity: *",
-    "sign_and_send_pubkey: *",
-    "send_pubkey_test: *",
-];
-
 /// A key that has changed: with where the other one is.
 fn host_key(line: &str, before: &[&str]) -> Option<Found> {
     const CHANGED: &str = "*ost key for * has changed and you have requested strict checking.";
@@ -265,9 +237,6 @@ fn shell(lines: &[&str], status: Option<ExitStatus>, reached: Stage) -> Option<F
     };
     Some(Found { stage: Stage::Python, said, advice: String::new(), retry: false })
 }
-
-const MISSING: [&str; 4] =
-    ["*ot found*", "*nknown command*", "*o such file or directory*", "*inaccessible*"];
 
 #[cfg(test)]
 mod tests;

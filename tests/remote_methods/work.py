@@ -89,6 +89,15 @@ def fails(method, **options):
         return sys.exc_info()[0].__name__
 
 
+def failure(method, **options):
+    """All that there is to know of a start that fails: its words, and their parts."""
+    try:
+        getattr(parent, method)(**options)
+    except parent.ConnectError:
+        error = sys.exc_info()[1]
+        return core.text(error), error.context, error.stage, error.reason, error.printed, error.status
+
+
 def ssh_uid(**options):
     """Who one is on the other side of ssh, or why one is not there."""
     try:

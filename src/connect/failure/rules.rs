@@ -2,6 +2,7 @@
 //!
 //! In a pattern `*` is any text, `#` a number, and everything else itself; the pattern is the whole line.
 //! Of a table the first rule that fits counts.
+//! Code in a context that starts others judges by the same tables: `build.rs` reads this file.
 
 use crate::Stage::{self, Connect, HostKey, Login, Python, Spawn};
 
@@ -203,6 +204,49 @@ pub(super) const SHELL: &[Rule] = &[
     rule(Python, "/*: Exec format error", NO_SHELL),
 ];
 
+/// How ssh says that the server has let us in.
+pub(super) const LOGGED_IN: &[&str] =
+    &["Authenticated to * (*).", "Authenticated to * (*) using \"*\"."];
+
+/// ssh's account of an ordinary connection; how it says that it has logged in comes first.
+pub(super) const CHATTER: &[&str] = &[
+    "Transferred: sent *, received * bytes, in * seconds",
+    "Bytes per second: sent *, received *",
+    "Authenticated using \"*\" with partial success.",
+    "Authenticated with partial success.",
+    // What `UpdateHostKeys` does.
+    "Learned new hostkey: *",
+    "Adding new key for * to *",
+    "Deprecating obsolete hostkey: *",
+    "*: Removed * key for host *",
+];
+
+/// What is not to be judged.
+pub(super) const NOISE: &[&str] = &[
+    "debug#: *",
+    "Warning: Permanently added *",
+    "Pseudo-terminal will not be allocated *",
+    "@*@", // The frame of a warning.
+];
+
+/// The exchange of the first words, before 7.9 and from then on.
+pub(super) const EXCHANGE: &[&str] =
+    &["ssh_exchange_identification: *", "kex_exchange_identification: *"];
+
+/// Why a key was not tried.
+pub(super) const KEY_TROUBLE: &[&str] = &[
+    "Load key \"*\": *",
+    "Permissions # for '*' are too open.",
+    "Warning: Identity file * not accessible: *",
+    "*no such identity: *",
+    "sign_and_send_pubkey: *",
+    "send_pubkey_test: *",
+];
+
+/// How shells say that there is no such command.
+pub(super) const MISSING: &[&str] =
+    &["*ot found*", "*nknown command*", "*o such file or directory*", "*inaccessible*"];
+
 const UNKNOWN_OPTION: &str = "ssh does not know an option, perhaps because it is too old";
 const BAD_OPTION: &str = "ssh refuses an option";
 const BAD_CONFIGURATION: &str = "ssh's configuration is wrong";
@@ -226,7 +270,7 @@ const NO_SHELL: &str = "the login shell cannot be started";
 
 /// Whether `line` is what `pattern` describes. Each piece is taken where it is found first, which is right
 /// but for a piece before `#`, and linear.
-pub(in crate::connect) fn fits(pattern: &str, line: &str) -> bool {
+pub(crate) fn fits(pattern: &str, line: &str) -> bool {
     let (head, mut rest) = pattern.split_at(pattern.find(['*', '#']).unwrap_or(pattern.len()));
     let Some(mut line) = line.strip_prefix(head) else { return false };
     while let Some(wildcard) = rest.chars().next() {
