@@ -139,8 +139,9 @@ def launch(id, plan, report):
     made = None
     try:
         made = (core.load('econtext.fork') if plan.get('fork') else process).Process(plan)
-        core.load('econtext.routes')
-        begin = core.load('econtext.start').Start
+        with router.loading:  # of many that load a module at once 2.7 would empty what some of them have
+            core.load('econtext.routes')
+            begin = core.load('econtext.start').Start
     except Exception as error:
         why = process.words(error)
         if made:
