@@ -231,7 +231,7 @@ fn a_copy_is_made_while_another_thread_prints_or_changes_the_filters_of_warnings
 }
 
 #[test]
-fn contexts_start_while_copies_are_made() {
+fn contexts_start_while_copies_are_made_and_the_copies_have_nothing_of_them() {
     isolated(|| {
         for_each_kind_of_python(|python| {
             let run = start(python);
@@ -244,8 +244,14 @@ fn contexts_start_while_copies_are_made() {
                         (0..8).map(|_| scope.spawn(|| run.context.fork())).collect();
                     forks.into_iter().map(|it| it.join().unwrap().unwrap()).collect()
                 });
-                for context in starts.iter().chain(&copies) {
+                for context in &starts {
                     call::<i32>(context, "os:getpid");
+                }
+                let of = |context| call::<Vec<String>>(context, "work:connections").into_iter();
+                let originals: HashSet<_> = of(&run.context).collect();
+                for copy in &copies {
+                    let shared: Vec<_> = of(copy).filter(|it| originals.contains(it)).collect();
+                    assert!(shared.is_empty(), "{shared:?}");
                 }
             }
         });

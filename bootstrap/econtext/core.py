@@ -186,7 +186,8 @@ def load(name):
             raise ImportError('%s: no parent has it, or the stream has ended' % name)
         exec(compile(zlib.decompress(found[2]), found[1], 'exec', 0, 1), module.__dict__)
         won = sys.modules.setdefault(name, module)
-        won.other = module  # of two threads one comes first; 2.7 empties the other's, whose functions may be in use
+        # Of several threads one comes first; 2.7 would empty the others', whose functions may be in use.
+        module.other, won.other = getattr(won, 'other', None), module
         setattr(sys.modules['econtext'], name[9:], won)
     return sys.modules[name]
 

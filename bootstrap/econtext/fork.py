@@ -40,7 +40,7 @@ class Process(processes.Process):
             raise EnvironmentError(self.problem)
 
     def copy(self):
-        fds = []
+        fds = processes.loose[id(self)] = []
         try:
             processes.make_stream(fds, False)
             their_in, self.fd_out, self.fd, their_out = fds
@@ -55,8 +55,11 @@ class Process(processes.Process):
         except Exception:
             self.problem = processes.words(sys.exc_info()[1])
         finally:
-            for fd in fds if self.problem else (their_in, their_out, end):
+            for fd in list(fds) if self.problem else (their_in, their_out, end):
+                fds.remove(fd)
                 os.close(fd)
+            if self.problem:
+                self.attend()
             self.done.release()
 
 
@@ -101,6 +104,10 @@ def close(process):
     fds.update(source.fd for source in router.sources + router.loggers)
     fds.update(process.done.fds or ())
     process.done.fds = None  # the thread that waits for it is not here
+    processes.loose.pop(id(process))
+    for others in processes.loose.values():
+        fds.update(others)
+    processes.loose.clear()
     for child in list(routes.children.values()):
         if child.fd is not None:
             fds.update((child.fd, child.fd_out))

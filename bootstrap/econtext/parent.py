@@ -139,7 +139,7 @@ def launch(id, plan, report):
     made = None
     try:
         made = (core.load('econtext.fork') if plan.get('fork') else process).Process(plan)
-        with router.loading:  # of many that load a module at once 2.7 would empty what some of them have
+        with router.loading:  # as in run_call()
             core.load('econtext.routes')
             begin = core.load('econtext.start').Start
     except Exception as error:

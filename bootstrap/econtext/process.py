@@ -16,6 +16,7 @@ LONGEST_MS = 1e6  # that is waited at once: poll() refuses what is beyond 2^31
 AGAIN = 1  # seconds until what had no thread tries to get one
 NAME = __name__
 usual = []  # what sets the limit of descriptors back, once it has been raised
+loose = {}  # what is open for each process that nobody looks after yet, by its id(): a copy of this context closes that
 forking = _thread.allocate_lock()  # held while there are descriptors that a copy of this context must not have
 
 
@@ -142,7 +143,7 @@ class Process(object):
 
     def __init__(self, plan):
         self.tty = self.slave = None
-        fds = []  # to be closed if it fails
+        fds = loose[id(self)] = []  # to be closed if it fails
         try:
             with forking:
                 news = self.spawn(plan, fds)
@@ -153,9 +154,14 @@ class Process(object):
             fds.remove(news)
             os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
         except BaseException:
+            self.attend()
             for fd in fds:
                 os.close(fd)
             raise
+
+    def attend(self):
+        """Somebody looks after it now, or nobody has to."""
+        loose.pop(id(self), None)
 
     def spawn(self, plan, fds):
         """Make the copy that becomes the program; gives the pipe that says why it could not."""
@@ -253,6 +259,7 @@ class Process(object):
     def abandon(self):
         """End it: nobody looks after it."""
         self.signal(signal.SIGKILL, True)
+        self.attend()
         for fd in self.fd, self.fd_out, self.stderr:
             os.close(fd)
         self.close_tty()

@@ -122,6 +122,7 @@ class Start(object):
             self.type(b'\n' * plan['padding'])  # there is room for it in any socket
         self.stderr, self.terminal = Stderr(self, process.stderr), Terminal(self, process)
         self.go_on()
+        process.attend()
         process.wait(self.exited)
         if child.leaving:
             self.leave()
