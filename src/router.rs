@@ -44,7 +44,7 @@ const DEEPEST: usize = 100;
 /// How many ids are given out at once.
 const BLOCK: u32 = 1000;
 /// How many blocks one stream may ask for.
-const MOST_BLOCKS: usize = 64;
+const MOST_BLOCKS: usize = 4096;
 /// Of so many contexts it is remembered whom a stream's have dealt with; beyond that it is told of
 /// everybody's end.
 const MOST_DEALT: usize = 10_000;
@@ -550,7 +550,7 @@ mod tests {
             routes.allocate(first).unwrap();
         }
         let error = routes.allocate(first).unwrap_err();
-        assert_eq!(error, "context 1 has been given 64 blocks of ids");
+        assert_eq!(error, format!("context 1 has been given {MOST_BLOCKS} blocks of ids"));
         assert!(routes.allocate(second).is_ok());
     }
 

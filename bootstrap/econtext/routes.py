@@ -12,7 +12,8 @@ from econtext import core
 from econtext.core import ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, GET_MODULE, PING, SHUTDOWN, Struct, dumps, router, text
 relay = core.load('econtext.relay')
 
-BLOCKS = 64  # of ids that the master gives to what is behind one of its streams
+BLOCKS = 4096  # of ids that the master gives to what is behind one of its streams
+HALVINGS = 6  # of that, one for each level
 DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
 QUEUE_BYTES = 16 << 20  # of the parent's beyond this in a child's queue, it and the parent are not read
 ANSWERS_BYTES = 64 << 20  # that are left for small messages of siblings when there is no room for others
@@ -154,8 +155,8 @@ class Child(core.Stream):
                         raise core.StreamError('the first frame does not say who the child is')
                     self.greeting = None
                 router.routes.from_child(self, *frame)
-        except (core.StreamError, ValueError) as error:
-            self.start.stream_ended(text(error))
+        except (core.StreamError, ValueError, MemoryError) as error:
+            self.start.stream_ended(text(error) or 'there is no memory for what it sends')
         except (EOFError, EnvironmentError) as error:
             if not (error.args and core.again(error)):
                 self.start.stream_ended(None)
@@ -353,8 +354,9 @@ class Routes(object):
 
     def allocate_id(self, child, src, auth, handle, reply_to, data):
         # No child gets more than are left for all others. So one may have half of what this context may have, which is
-        # half of what its parent may have; and one that wants all leaves something to each of the others.
-        most = max(1, BLOCKS >> (len(router.parents) - 1))
+        # half of what its parent may have; and one that wants all leaves something to each of the others. Who is deeper
+        # than HALVINGS shares with those above it: some have to be left there, too.
+        most = BLOCKS >> min(len(router.parents) - 1, HALVINGS)
         if len(child.blocks) >= most - self.given:
             reason = 'context %d has been given %d blocks of ids' % (src, len(child.blocks))
             return router.refuse(reason, src, auth, handle, reply_to, data)
