@@ -1,12 +1,13 @@
 //! Promise: a context can be the parent of others, at any depth, and they are called as any other.
 
+use std::fs;
 use std::time::Duration;
 
-use econtext::{Context, Error, Local, Router, State};
+use econtext::{Context, Error, Exec, Local, Router, State, Sudo};
 
 mod support;
 
-use support::{Log, TempDir, interpreters, isolated, script};
+use support::{Log, TempDir, interpreters, isolated, mkfifo, script};
 
 fn python() -> &'static std::path::Path {
     &interpreters().iter().find(|it| it.version >= (3, 6)).unwrap().path
@@ -172,6 +173,26 @@ fn a_copy_has_the_modules_of_its_parent_and_an_end_of_its_own() {
             parent.shutdown().unwrap();
             assert!(!copies[1].is_connected());
         }
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn the_time_that_a_start_has_begins_when_its_parent_is_up() {
+    isolated(|| {
+        let (dir, router) = (TempDir::new(), Router::new().unwrap());
+        let goes_on = mkfifo(&dir, "goes_on");
+        let text = format!("read line < {}; exec \"$@\"", goes_on.display());
+        let parent = router.start(Exec::new(["/bin/sh", "-c", &text, "-"]));
+        // Its first way fails, and there is another one as long as there is time.
+        let asks = "for word; do [ $word = -n ] && exit 1; done; while [ $1 != -- ]; do shift; done; shift; exec \"$@\"";
+        let timeout = Duration::from_secs(1);
+        let sudo = Sudo::new().password("x").sudo_path(script(&dir, "sudo", asks));
+        let child = parent.start(sudo.connect_timeout(timeout));
+        // Longer than that.
+        std::thread::sleep(timeout * 2);
+        fs::write(goes_on, "\n").unwrap();
+        child.call::<i64>("os:getpid", ()).unwrap();
         router.shutdown().unwrap();
     });
 }

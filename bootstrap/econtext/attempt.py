@@ -244,7 +244,6 @@ def begin(name, ways, on_prompt=None):
         start.enter()
         return start.run(ways)
     except BaseException:
-        router.woken = False  # it may come from the midst of wake(), which would have others believe that it is done
         if start.id is not None:
             parent.give_up(start.id)
         raise

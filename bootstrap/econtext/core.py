@@ -522,9 +522,13 @@ class Router(object):
     def wake(self):
         """Have somebody lead who looks at what there is to do."""
         if not self.woken:
-            self.woken = True
-            self.rouse(self.woken_by)
-            self.rouse()
+            try:
+                self.woken = True
+                self.rouse(self.woken_by)
+                self.rouse()
+            except BaseException:  # that of a signal's handler: nobody may have been woken
+                self.woken = False
+                raise
 
     def rouse(self, fd=None):
         """Have the broker thread glance now."""
