@@ -117,6 +117,7 @@
 //! ```text
 //! context.call('module:function', *args, **kwargs)
 //! context.call_async('module:function', *args, **kwargs)      # has .get(timeout=None)
+//! context.shutdown()
 //! context.id, context.name
 //! ```
 //!
@@ -126,6 +127,15 @@
 //! again. Arguments and results are plain data, senders and contexts, as between the program and a context. Modules are
 //! served to it by the program, as to any. Calls of one context run one after the other; all of this may be used by several
 //! threads.
+//!
+//! `shutdown` ends a context below this one, and all below that, and waits for it, as the program's
+//! [`shutdown`](crate::Context::shutdown) does; one that has ended before is no error. It raises `StreamError` for a
+//! context that is not below, and `TimeoutError` where a parent on the way does not do its part in time.
+//!
+//! A sender of a channel of this context's own, `Receiver().sender()` of `econtext.core`, may be among the arguments. The
+//! channel then ends, as the program's do, with the call: a loop over the receiver ends where the function returned or
+//! raised, and `get` raises `ChannelError`, both of them if the context was lost. A sender that is to outlive the call
+//! needs another that is kept here.
 //!
 //! A `Context` can be returned to the program, where it becomes a [`Context`](crate::Context), and be passed on to others.
 //! A context calls functions of those below it alone.

@@ -209,16 +209,48 @@ class Credit(object):
 
 
 class Sender(object):
-    """The sending end. It may be passed anywhere in a value."""
+    """The sending end. It may be passed anywhere in a value.
+
+    One that is passed is the other's. While one of a receiver here is kept that never was, the channel does not end
+    with the calls that were given others.
+    """
+    queue = None  # of the receiver, if that is here and this is kept
 
     def __init__(self, context_id, handle):
         if handle < FIRST:  # it would have our authority there
             raise core.ChannelError('handle %d is not one of a receiver' % handle)
         self.context_id, self.handle = key = context_id, handle
         self.credit = Credit.of(key)
+        self.queue = self.find_queue()
+        if self.queue:
+            self.queue.kept.append(handle)
+
+    def find_queue(self):
+        if self.context_id == core.router.id:
+            return getattr(core.router.handlers.get(self.handle, (None,))[0], '__self__', None)
 
     def __reduce__(self):
+        queue = self.find_queue()
+        if queue:
+            call = giving.get(core._thread.get_ident())
+            if call is None:
+                queue.is_stray, queue.left = True, OPEN
+            elif queue not in call:
+                call.append(queue)
+                queue.hold()
+            self.let_go()
         return core.Sender, (self.context_id, self.handle)
+
+    def let_go(self):
+        queue, self.queue = self.queue, None
+        if queue:
+            queue.kept.pop()
+        return queue
+
+    def __del__(self):
+        queue = self.let_go()
+        if queue:
+            core.router.defer(queue.look)
 
     def __repr__(self):
         return 'Sender(%d, %d)' % (self.context_id, self.handle)
@@ -241,15 +273,70 @@ class Sender(object):
             post(self.context_id, self.handle, core.encode_dead(reason))
 
 
+giving = {}  # thread: the queues of the receivers here of which it puts senders into what a call carries
+
+
+def give(value):
+    """The pickle of what a call carries, and the queues of the receivers here whose senders that has."""
+    me, queues = core._thread.get_ident(), []
+    before, giving[me] = giving.get(me), queues
+    try:
+        return core.dumps(value, 2), queues
+    except BaseException:
+        for queue in queues:
+            queue.let_go(None)
+        raise
+    finally:
+        if before is None:
+            del giving[me]
+        else:  # that other call is being made, too
+            giving[me] = before
+
+
 class Queue(object):
-    """What has arrived; apart from the Receiver, so that one which is forgotten goes away."""
+    """What has arrived, and who may still send; apart from the Receiver, so that one which is forgotten goes away.
+
+    With the last of the calls that were given a sender the channel is over, unless one is kept here or was given away
+    otherwise, to whom is not known; then it is with the context of the last who has sent something. What is over ends
+    when somebody waits: until then there may be another call.
+    """
 
     def __init__(self):
         self.lock, self.items, self.waiters = core._thread.allocate_lock(), core.deque(), core.deque()
         self.end, self.senders = OPEN, {}  # (context id, control handle): bytes consumed, bytes granted
         self.unread = {}  # (context id, whether that is granted, as the end is not): bytes
+        self.calls, self.kept, self.is_stray = 0, [], False  # (appending and popping takes no lock: finalizers do)
+        self.left = OPEN  # once the last has gone: the pickle of why, or None
+
+    def hold(self):
+        """A call is given a sender."""
+        with self.lock:
+            self.calls += 1
+
+    def let_go(self, dead):
+        """That call is over."""
+        with self.lock:
+            self.calls -= 1
+            if not self.is_stray:
+                self.left = dead
+            self.wake(True)
+
+    def lose(self, id, dead):
+        with self.lock:
+            lost = [key for key in self.senders if key[0] == id]
+            for key in lost:
+                del self.senders[key]
+            if lost and not self.senders:
+                self.left = dead
+                self.wake(True)
+
+    def look(self):
+        with self.lock:
+            self.wake(True)
 
     def on_message(self, src, auth, reply_to, data):
+        if reply_to is None:
+            return self.lose(src, data)
         with self.lock:
             late, unread = self.end is not OPEN, self.unread.get((src, bool(reply_to)), 0)
             greedy = unread > 2 * core.router.window  # more than there is credit for, whatever was granted
@@ -258,8 +345,10 @@ class Queue(object):
             elif not (late or greedy):
                 self.items.append((src, auth, reply_to, data))
                 self.unread[src, bool(reply_to)] = unread + 20 + len(data)
-                if reply_to:
-                    self.senders.setdefault((src, reply_to), [0, 0])
+                if reply_to and (src, reply_to) not in self.senders:
+                    self.senders[src, reply_to] = [0, 0]
+                    if self.is_stray:
+                        self.left = OPEN
             self.wake(data is None)
         if data is not None and greedy and not late:
             core.router.refuse('context %d sent to a channel without credit' % src, src, auth, FIRST, reply_to, data)
@@ -291,8 +380,13 @@ class Queue(object):
                     return item
                 if self.end is not OPEN:
                     return None
-                waiter = Waiter(deadline is not None)
-                self.waiters.append(waiter)
+                left = OPEN if self.calls or self.kept else self.left
+                if left is OPEN:
+                    waiter = Waiter(deadline is not None)
+                    self.waiters.append(waiter)
+            if left is not OPEN:
+                self.finish(left and core.decode(left).reason)
+                return None
             woken = False
             try:
                 woken = waiter.wait(deadline)
@@ -316,6 +410,7 @@ class Receiver(object):
         core.router.add_handler(self.queue.on_message, None, self.handle)
 
     def sender(self):
+        """A sender, for a call: the channel ends with the call. To have it outlive that, keep another."""
         return Sender(core.router.id, self.handle)
 
     def get(self, timeout=None):
@@ -327,7 +422,7 @@ class Receiver(object):
         src, auth, reply_to, data = item
         if reply_to:
             with queue.lock:
-                account = queue.senders[src, reply_to]
+                account = queue.senders.get((src, reply_to), [0, 0])  # it may have gone meanwhile
                 account[0] += 20 + len(data)
                 consumed = account[0]
                 due = consumed - account[1] > core.router.window // 4

@@ -125,6 +125,9 @@ class Context(object):
     def call_async(self, *args, **kwargs):
         return load('econtext.call').call_async(self, *args, **kwargs)
 
+    def shutdown(self):
+        return load('econtext.call').shutdown(self)
+
     def __repr__(self):
         return 'Context(%r, %r)' % (self.id, self.name)
 
@@ -264,8 +267,8 @@ class Stream(object):
         """Send the pickle `data`. With `hold`, more will follow at once: it may be written together with that."""
         if len(data) > self.limit:
             raise StreamError('a message of %d bytes is over the limit of %d' % (len(data), self.limit))
-        if src is None and os.getpid() != self.pid:
-            raise StreamError('this is a forked copy of the context, which has no stream')
+        if src is None:
+            self.check()
         me, waiter = _thread.get_ident(), None
         if self.owner == me:  # a finalizer, run by a collection in the middle of a send of this very thread
             return router.defer(lambda: self.send(dst, handle, data, reply_to, False, src, auth))
@@ -300,6 +303,10 @@ class Stream(object):
             self.wake()
         if waiter:
             waiter.acquire()
+
+    def check(self):
+        if os.getpid() != self.pid:
+            raise StreamError('this is a forked copy of the context, which has no stream')
 
     def put(self, part):
         self.queue.append(part)
@@ -506,7 +513,8 @@ class Router(object):
 
     def add_handler(self, function, allowed, handle=None):
         """Have `function(src, auth, reply_to, data)` called on the thread that leads for what the contexts
-        `allowed` (None: all) send to the handle that is returned; with data None once the stream ends."""
+        `allowed` (None: all) send to the handle that is returned; with data None once the stream ends, and with
+        reply_to None and a _DEAD once the first of `allowed`, or any context, has gone."""
         if not handle:
             handle = self.newest = next(self.handles)
         self.handlers[handle] = function, allowed
@@ -539,6 +547,7 @@ class Router(object):
 
     def need(self):
         """This thread is going to wait for a message, which nobody may be there to read."""
+        self.stream.check()
         if not self.stream.leader:
             self.wake()
 
@@ -709,8 +718,8 @@ class Router(object):
         dead = encode_dead('context %d is gone' % id)
         for handle in list(self.handlers):
             function, allowed = self.handlers.get(handle, (None, None))
-            if handle >= 1000 and allowed and allowed[0] == id:
-                function(self.id, self.id, 0, dead)
+            if handle >= 1000 and (allowed or [id])[0] == id:
+                function(id, self.id, None, dead)
 
     def on_call(self, src, auth, reply_to, data):
         if self.closed:

@@ -128,6 +128,7 @@ def end_waits():
         if handle >= 1000 and hasattr(owner, 'lock'):
             owner.lock = _thread.allocate_lock()
             function(router.id, router.id, 0, None)
+    channel.giving.clear()
     channel.Credit.shared.clear()
     channel.Credit.making = _thread.allocate_lock()
 
