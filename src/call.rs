@@ -270,7 +270,7 @@ impl Function {
     /// Keeps the senders in a value alive whose owner is about to be dropped.
     fn hold(&mut self, value: Value) -> Value {
         let mut out = Vec::new();
-        let mut encoder = pickle::Encoder::new(&mut out);
+        let mut encoder = pickle::Encoder::new(&mut out).sent_by(self.context.limits().router);
         // What cannot be sent is told when the call is sent.
         if encoder.value(&value).is_ok() {
             self.held.extend(find_senders(&self.context, encoder.finish()));
@@ -336,7 +336,7 @@ impl Call {
             return Err(Error::Send { what: format!("call of {target:?}"), reason: reason.into() });
         };
         let mut data = Vec::new();
-        let mut encoder = pickle::Encoder::new(&mut data);
+        let mut encoder = pickle::Encoder::new(&mut data).sent_by(master.limits.router);
         let message = encoder.tuple(5, |to| {
             to.text(module)?;
             match class {

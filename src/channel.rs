@@ -46,9 +46,8 @@ pub(crate) fn channel<T>(master: &Arc<Master>) -> (Sender<T>, Receiver<T>) {
     if master.is_down() {
         rx.mailbox.end(End::Shutdown);
     }
-    let limit = master.settings.max_message_bytes;
     let end = TxEnd::Here { handle: rx.handle, rx: Arc::downgrade(&rx), mailbox, window };
-    let tx = Arc::new(Tx { limit, end });
+    let tx = Arc::new(Tx { limits: master.limits, end });
     *rx.tx.lock().expect("held for a look-up only") = Arc::downgrade(&tx);
     (Sender::new(tx), Receiver { master: master.clone(), rx, item: PhantomData })
 }
@@ -416,8 +415,8 @@ impl<T: FromValue> Pull<T> for Receiver<T> {
 
 /// The sending end's state; the channel ends when it is dropped.
 pub(crate) struct Tx {
-    /// The largest item, pickled.
-    limit: usize,
+    /// Of an item, pickled.
+    limits: pickle::Limits,
     end: TxEnd,
 }
 
@@ -443,9 +442,8 @@ impl Tx {
         if let Some(end) = peer.ended() {
             credit.end(&end);
         }
-        let limit = master.settings.max_message_bytes;
         let end = TxEnd::There { master: Arc::downgrade(master), peer, handle, control, credit };
-        let tx = Arc::new(Tx { limit, end });
+        let tx = Arc::new(Tx { limits: master.limits, end });
         senders.insert((context, handle), Arc::downgrade(&tx));
         tx
     }
@@ -472,13 +470,13 @@ impl Tx {
     fn send(&self, item: &impl ToValue, may_wait: bool) -> Result<bool> {
         let refuse = |reason| Err(Error::Send { what: "channel item".into(), reason });
         let mut data = Vec::new();
-        let mut encoder = pickle::Encoder::new(&mut data);
+        let mut encoder = pickle::Encoder::new(&mut data).sent_by(self.limits.router);
         if let Err(error) = item.encode(&mut encoder) {
             return refuse(error.to_string());
         }
         encoder.finish();
-        if data.len() > self.limit {
-            let (bytes, limit) = (data.len(), self.limit);
+        let (bytes, limit) = (data.len(), self.limits.message);
+        if bytes > limit {
             return refuse(format!("{bytes} bytes, more than the {limit} of max_message_bytes"));
         }
         let cost = wire::cost(data.len()) as u64;
@@ -535,7 +533,8 @@ impl Drop for Tx {
 /// The sending end of a channel. Clones are the same end; when the last is dropped the channel ends.
 ///
 /// It can be an argument of a call, or part of one: Python gets an object with `send` and `close`. One
-/// whose receiver is in a child comes as a result. To outlive the call that it is passed to, keep a clone.
+/// whose receiver is in a child comes as a result. To outlive the call that it is passed to, keep a clone. To the
+/// contexts of another router it cannot be passed.
 pub struct Sender<T> {
     tx: Arc<Tx>,
     item: PhantomData<fn(T)>,
@@ -586,18 +585,24 @@ impl<T: ToValue> Sender<T> {
 impl<T> ToValue for Sender<T> {
     fn to_value(&self) -> Value {
         let (context, handle) = self.tx.id();
-        Value::Sender { context, handle }
+        Value::Sender { context, handle, router: self.tx.limits.router }
     }
 }
 
 impl<T> FromValue for Sender<T> {
     fn from_value(value: Value, from: &Context) -> Result<Self> {
-        let Value::Sender { context, handle } = value else {
+        let Value::Sender { context, handle, router } = value else {
             return Err(Error::Convert {
                 wanted: "a Sender".into(),
                 found: crate::value::describe(&value),
             });
         };
+        if !from.may_have_sent(router) {
+            return Err(Error::Convert {
+                wanted: "a Sender".into(),
+                found: format!("one to context {context} of another Router"),
+            });
+        }
         if handle < FIRST_RECEIVER_HANDLE {
             // What is sent goes on the program's authority: to a service of another child, say.
             return Err(Error::Convert {

@@ -10,7 +10,9 @@ use crate::end::End;
 use crate::master::Master;
 use crate::peer::Peer;
 use crate::text::escape;
-use crate::{Error, FromValue, Method, RemoteInfo, Result, ToArgs, ToValue, Value, pickle};
+use crate::{
+    Error, FromValue, Method, RemoteInfo, Result, RouterId, ToArgs, ToValue, Value, pickle,
+};
 
 /// How long a context may take, beyond the grace period, to end a child and to tell that: a parent that is hung,
 /// say, must not hang the program.
@@ -19,7 +21,8 @@ const PARENT_ENDS_IT: Duration = Duration::from_secs(2);
 /// A Python process under the program's control.
 ///
 /// Clones are the same context. It does not keep its [`Router`](crate::Router) alive, and dropping it does
-/// not end the process: [`shutdown`](Context::shutdown) does.
+/// not end the process: [`shutdown`](Context::shutdown) does. In an argument or an item of a channel it is a
+/// context there, too; of its own router's alone.
 #[derive(Clone)]
 pub struct Context {
     master: Arc<Master>,
@@ -55,10 +58,13 @@ impl Context {
     /// The handle of a context that came as a number, with the name that came along.
     pub(crate) fn with_id(master: &Arc<Master>, id: u32, name: Option<String>) -> Context {
         // The name is in the words of a child.
-        let name = name.map_or_else(|| format!("context {id}"), |name| escape(&name));
-        let unknown = || master.unknown_peer(id, name);
-        let peer = master.peer(id).unwrap_or_else(unknown);
-        Context::new(master.clone(), peer)
+        let name = name.map(|name| escape(&name));
+        if let Some(peer) = master.peer(id) {
+            name.iter().for_each(|name| peer.handed_over(name));
+            return Context::new(master.clone(), peer);
+        }
+        let name = name.unwrap_or_else(|| format!("context {id}"));
+        Context::new(master.clone(), master.unknown_peer(id, name))
     }
 
     /// A context that does not exist, for tests of pure conversions.
@@ -84,12 +90,18 @@ impl Context {
         &self.master.limits
     }
 
+    /// Whether what has ids of this router can be from here.
+    pub(crate) fn may_have_sent(&self, router: Option<RouterId>) -> bool {
+        router.is_none() || router == self.limits().router
+    }
+
     /// Its number, unique in the tree and never used again.
     pub fn id(&self) -> u32 {
         self.peer.id()
     }
 
-    /// Its name, as in errors and in the log.
+    /// Its name, as in errors and in the log. One that code in another context has started has the name that it
+    /// was handed over by until it has said its own.
     pub fn name(&self) -> &str {
         self.peer.name()
     }
@@ -111,6 +123,9 @@ impl Context {
     /// Waits until it is up, for this long at most: then [`Error::TimedOut`], and the start goes on. Woken
     /// by the start's success and failure ([`Error::Connect`]), by its end, and by shutdown.
     pub fn wait_connected(&self, timeout: Duration) -> Result<()> {
+        if self.peer.is_up() {
+            return Ok(()); // Though it may not have said who it is.
+        }
         let limit = Limit::new(Some(timeout));
         match self.peer.wait_up(limit.deadline()) {
             Ok(Some(_)) => Ok(()),
@@ -230,14 +245,20 @@ impl Context {
 
 impl ToValue for Context {
     fn to_value(&self) -> Value {
-        Value::Context { id: self.id(), name: self.name().into() }
+        Value::Context { id: self.id(), name: self.name().into(), router: self.limits().router }
     }
 }
 
 impl FromValue for Context {
     fn from_value(value: Value, from: &Context) -> Result<Self> {
         match value {
-            Value::Context { id, name } => Ok(Context::with_id(from.master(), id, Some(name))),
+            Value::Context { id, name, router } if from.may_have_sent(router) => {
+                Ok(Context::with_id(from.master(), id, Some(name)))
+            }
+            Value::Context { name, .. } => Err(Error::Convert {
+                wanted: "a Context".into(),
+                found: format!("context {name} of another Router"),
+            }),
             other => Err(Error::Convert {
                 wanted: "a Context".into(),
                 found: crate::value::describe(&other),

@@ -3,7 +3,7 @@
 //! Invariant: both ends of a terminal stay open as long as this lives: the program opens its own anew for each
 //! question, and gets SIGHUP when ours is closed. Of a program that asks on stderr the stream belongs to the
 //! questions until Python runs.
-//! Not here: what is a question (`connect::conversation`), and the handler (`helper`).
+//! Not here: what is a question (`connect::conversation`), and the handler (`asker`).
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,19 +1,20 @@
 //! The one helper thread: what may block, so that the broker never does.
 //!
-//! It runs the user's log sink and prompt handler, writes stderr, and reads and compresses the modules that
-//! children ask for (a caller's own thread, those that go ahead of its call). It starts when it is first needed. Its queues are bounded: log lines beyond 1 MiB a child are dropped, and
-//! counted in a record of their own; module requests beyond 1,000 a child are refused; a child that starts
-//! has one question at a time. Modules go first, since an import waits for them, then questions, then log
-//! lines. Of modules each child has one in turn, so that none waits for all that another asks for; and an ended
-//! one has none.
+//! It runs the user's log sink, writes stderr, and reads and compresses the modules that children ask for (a caller's
+//! own thread, those that go ahead of its call). It starts when it is first needed. Its queues are bounded: log lines
+//! beyond 1 MiB a child are dropped, and counted in a record of their own; module requests beyond 1,000 a child are
+//! refused. Modules go first, since an import waits for them, log lines last. Of modules each child has one in turn,
+//! so that none waits for all that another asks for; and an ended one has none.
+//! Not here: the user's prompt handler (`asker`), which waits for a person.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::asker::{Asker, Prompter};
 use crate::log::{Level, LogRecord, Of};
 use crate::peer::Peer;
 use crate::secret::Secret;
@@ -26,10 +27,6 @@ const REQUEST_BYTES: usize = 16 << 10;
 
 /// The user's log sink.
 pub(crate) type Sink = Box<dyn FnMut(&LogRecord) + Send>;
-/// The user's prompt handler.
-pub(crate) type Prompter = Box<dyn FnMut(&Prompt) -> Option<String> + Send>;
-/// Where its answer goes.
-type Reply = Box<dyn FnOnce(Option<Secret>) + Send>;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -39,7 +36,7 @@ pub(crate) struct Helper {
     work: Condvar,
     modules: Modules,
     sink: Mutex<Sink>,
-    prompter: Option<Mutex<Prompter>>,
+    asker: Option<Arc<Asker>>,
     level: Level,
     /// How many records the sink has taken.
     shown: AtomicU64,
@@ -52,7 +49,6 @@ struct State {
     imports: VecDeque<(Arc<Peer>, VecDeque<Vec<u8>>)>,
     /// What a start waits for.
     jobs: VecDeque<(Option<Arc<Peer>>, Job)>,
-    prompts: VecDeque<(Arc<Peer>, Prompt, Reply)>,
     log: VecDeque<(Arc<Peer>, Entry)>,
     thread: Option<JoinHandle<()>>,
     stopping: bool,
@@ -101,7 +97,7 @@ impl Helper {
             work: Condvar::new(),
             modules,
             sink: Mutex::new(sink),
-            prompter: prompter.map(Mutex::new),
+            asker: prompter.map(Asker::new),
             level,
             shown: AtomicU64::new(0),
             limits,
@@ -142,26 +138,22 @@ impl Helper {
         Err("no thread can be started to serve modules".into())
     }
 
-    /// Asks the prompt handler, later, and tells `reply` on the helper thread: `None` where it gives no
-    /// answer or panics. Where there is no handler or no thread, it tells `None` at once. After the
-    /// shutdown `reply` is dropped. Never blocks.
+    /// Whether there is a prompt handler.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.asker.is_some()
+    }
+
+    /// Asks the prompt handler: see [`Asker::ask`]. Where there is none it tells `None` at once.
     pub(crate) fn prompt(
-        self: &Arc<Self>,
+        &self,
         peer: &Arc<Peer>,
         prompt: Prompt,
         reply: impl FnOnce(Option<Secret>) + Send + 'static,
     ) {
-        if !self.can_ask() {
-            return reply(None);
+        match &self.asker {
+            Some(asker) => asker.ask(peer, prompt, reply),
+            None => reply(None),
         }
-        let mut state = self.lock();
-        state.prompts.push_back((peer.clone(), prompt, Box::new(reply)));
-        if self.wake(state) {
-            return;
-        }
-        // Without a thread nobody can be asked; those that were queued before wait for nobody either.
-        let unasked = std::mem::take(&mut self.lock().prompts);
-        unasked.into_iter().for_each(|(_, _, reply)| reply(None));
     }
 
     /// Runs something that may take its time for `peer`, later; not for one that has ended. Without
@@ -219,13 +211,6 @@ impl Helper {
                 if !stopping && peer.is_none_or(|peer| peer.ended().is_none()) {
                     job();
                 }
-            } else if let Some((peer, prompt, reply)) = state.prompts.pop_front() {
-                let stopping = state.stopping;
-                drop(state);
-                // Nobody is asked for a start that has ended meanwhile.
-                if !stopping && peer.ended().is_none() {
-                    self.ask(&prompt, reply);
-                }
             } else if let Some((peer, entry)) = state.log.pop_front() {
                 drop(state);
                 self.show(&peer, entry);
@@ -255,25 +240,6 @@ impl Helper {
             }
         };
         peer.ship(&self.modules, self.limits.message, &say, |shipment| shipment.answer(&name));
-    }
-
-    /// Whether there is a prompt handler.
-    pub(crate) fn can_ask(&self) -> bool {
-        self.prompter.is_some()
-    }
-
-    fn ask(&self, prompt: &Prompt, reply: Reply) {
-        let Some(prompter) = &self.prompter else { return reply(None) };
-        let mut prompter = match prompter.lock() {
-            Ok(prompter) => prompter,
-            // It has panicked before, and said so; the next question is another one.
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        let answer = catch_unwind(AssertUnwindSafe(|| prompter(prompt)));
-        let answer = answer.ok().flatten().map(Secret::from);
-        if !self.lock().stopping {
-            reply(answer);
-        }
     }
 
     fn show(&self, peer: &Peer, entry: Entry) {
@@ -311,8 +277,17 @@ impl Helper {
         }
     }
 
-    /// Does what is queued, then ends the thread. A sink that hangs is left behind after `patience`.
+    /// Does what is queued, then ends the threads. A sink or prompt handler that hangs is left behind after
+    /// `patience`.
     pub(crate) fn stop(&self, patience: Duration) {
+        let begun = Instant::now();
+        self.stop_thread(patience);
+        if let Some(asker) = &self.asker {
+            asker.stop(patience.saturating_sub(begun.elapsed()));
+        }
+    }
+
+    fn stop_thread(&self, patience: Duration) {
         let mut state = self.lock();
         state.stopping = true;
         self.work.notify_all();
@@ -334,15 +309,11 @@ impl Helper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PromptKind;
+    use crate::asker::tests::{patient, prompt};
     use crate::end::End;
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::channel;
 
     const LONG: Duration = Duration::from_secs(20);
-
-    fn helper(prompter: Option<Prompter>, sink: Sink) -> Arc<Helper> {
-        serving(Modules::default(), prompter, sink)
-    }
 
     fn serving(modules: Modules, prompter: Option<Prompter>, sink: Sink) -> Arc<Helper> {
         let limits = pickle::Limits::for_messages_of(1 << 20);
@@ -353,63 +324,6 @@ mod tests {
         let (broker, _) = crate::broker::Handle::new().expect("there are descriptors left");
         let out = crate::stream::Outgoing::ended(End::Shutdown);
         Arc::new(Peer::new(1, "ssh.web1".into(), out, broker))
-    }
-
-    fn prompt(text: &str) -> Prompt {
-        let (context, kind) = ("ssh.web1".into(), PromptKind::Password);
-        Prompt { context, via: Vec::new(), kind, text: text.into(), attempt: 1 }
-    }
-
-    fn answer(helper: &Arc<Helper>, text: &str) -> Receiver<Option<Vec<u8>>> {
-        let (tell, told) = channel();
-        helper.prompt(&peer(), prompt(text), move |answer| {
-            tell.send(answer.map(|it| it.bytes().to_vec())).expect("the test waits");
-        });
-        told
-    }
-
-    #[test]
-    fn the_handler_answers_gives_up_or_panics_and_goes_on() {
-        let prompter = |prompt: &Prompt| match &*prompt.text {
-            "panic" => std::panic::resume_unwind(Box::new("as the test wants it")),
-            "give up" => None,
-            text => Some(format!("{}: {text}", prompt.context)),
-        };
-        let helper = helper(Some(Box::new(prompter)), Box::new(|_| {}));
-        for (text, expected) in [("panic", None), ("give up", None), ("x", Some("ssh.web1: x"))] {
-            let told = answer(&helper, text).recv_timeout(LONG).unwrap();
-            assert_eq!(told.as_deref(), expected.map(str::as_bytes), "{text}");
-        }
-        helper.stop(LONG);
-        assert_eq!(answer(&self::helper(None, Box::new(|_| {})), "x").recv().unwrap(), None);
-    }
-
-    /// A handler that waits for the second to say so, once it has said so to the first.
-    fn patient() -> (Prompter, Receiver<()>, Sender<()>) {
-        let ((asked, is_asked), (go, may_go)) = (channel(), channel());
-        let prompter = move |prompt: &Prompt| {
-            asked.send(()).expect("the test waits");
-            may_go.recv().expect("the test says so");
-            Some(prompt.text.clone())
-        };
-        (Box::new(prompter), is_asked, go)
-    }
-
-    #[test]
-    fn an_answer_after_the_shutdown_is_dropped_and_what_is_queued_is_not_asked() {
-        let (prompter, is_asked, go) = patient();
-        let helper = helper(Some(prompter), Box::new(|_| {}));
-        let answers = [answer(&helper, "first"), answer(&helper, "second")];
-        is_asked.recv_timeout(LONG).unwrap();
-        helper.stop(Duration::ZERO);
-        go.send(()).unwrap();
-        for answer in answers {
-            assert_eq!(
-                answer.recv_timeout(LONG),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
-            );
-        }
-        assert!(is_asked.try_recv().is_err());
     }
 
     #[test]
@@ -446,24 +360,38 @@ mod tests {
     }
 
     #[test]
-    fn a_question_goes_before_log_lines_and_not_for_a_start_that_has_ended() {
+    fn modules_and_the_log_do_not_wait_for_a_person() {
         let (prompter, is_asked, go) = patient();
-        let (shown, show) = channel();
+        let ((found, is_found), (shown, is_shown)) = (channel(), channel());
+        let found = Mutex::new(found);
+        let modules = Modules::default();
+        modules.finder(move |name| {
+            found.lock().unwrap().send(name.to_owned()).expect("the test waits");
+            None
+        });
         let sink = move |record: &LogRecord| shown.send(record.message.clone()).expect("it waits");
-        let helper = helper(Some(prompter), Box::new(sink));
-        let first = answer(&helper, "first");
+        let helper = serving(modules, Some(prompter), Box::new(sink));
+        let (tell, told) = channel();
+        helper.prompt(&peer(), prompt("x"), move |answer| {
+            tell.send(answer.is_some()).expect("the test waits");
+        });
         is_asked.recv_timeout(LONG).unwrap();
+        helper.import(&peer(), pickle::encode(&Value::Text("m".into())).unwrap()).unwrap();
         helper.log(&peer(), Entry::Own(Level::Info, "line".into()));
-        let ended = peer();
-        ended.end(End::Shutdown);
-        helper.prompt(&ended, prompt("late"), |_| unreachable!("nobody was asked"));
-        let second = answer(&helper, "second");
-        for answer in [first, second] {
-            assert!(show.try_recv().is_err());
-            go.send(()).unwrap();
-            assert!(answer.recv_timeout(LONG).unwrap().is_some());
-        }
-        assert_eq!(show.recv_timeout(LONG).unwrap(), "line");
+        assert_eq!(is_found.recv_timeout(LONG).unwrap(), "m");
+        assert_eq!(is_shown.recv_timeout(LONG).unwrap(), "line");
+        go.send(()).unwrap();
+        assert!(told.recv_timeout(LONG).unwrap());
         helper.stop(LONG);
+    }
+
+    #[test]
+    fn nobody_is_asked_where_there_is_no_handler() {
+        let helper = serving(Modules::default(), None, Box::new(|_| {}));
+        let (tell, told) = channel();
+        helper.prompt(&peer(), prompt("x"), move |answer| {
+            tell.send(answer.is_none()).expect("the test waits");
+        });
+        assert!(told.try_recv().unwrap());
     }
 }

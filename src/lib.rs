@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+mod asker;
 mod backlog;
 mod bootstrap;
 mod branch;
@@ -56,4 +57,4 @@ pub use modules::{ModuleSource, Modules};
 pub use peer::RemoteInfo;
 pub use select::{Event, Key, Select, Source};
 pub use tree::{Node, State, Traffic, Tree};
-pub use value::{BigInt, Value};
+pub use value::{BigInt, RouterId, Value};

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::asker::Prompter;
 use crate::bootstrap;
 use crate::branch::Branch;
 use crate::broker::{self, Events};
@@ -15,7 +16,7 @@ use crate::call::Answer;
 use crate::channel::{ChannelTarget, Credit, Tx};
 use crate::connect::{Carrier, Method, Plan};
 use crate::end::End;
-use crate::helper::{Entry, Helper, Prompter, Sink};
+use crate::helper::{Entry, Helper, Sink};
 use crate::link::{Link, Parts};
 use crate::log::{self, Level, LogRecord};
 use crate::mac::Key;
@@ -32,7 +33,7 @@ use crate::stream::{Outgoing, Patience};
 use crate::text::escape;
 use crate::tree::{Node, Tree};
 use crate::wire::{self, Decoder, Frame, Header, Sealer};
-use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, Sender, Value, sys};
+use crate::{ConnectError, Context, Error, Prompt, Receiver, Result, RouterId, Sender, Value, sys};
 
 /// The start of everything: owns the broker thread, connects contexts, serves modules.
 ///
@@ -120,10 +121,10 @@ impl RouterBuilder {
     /// with the [`attempt`](Prompt::attempt) counted. An answer has at most 1,023 bytes and no line ends.
     /// The answer's memory is overwritten after its use.
     ///
-    /// Runs on the helper thread, one question at a time. While it waits for a person, no deadline of that
-    /// start passes, but modules are not served and the log is not shown. An answer that comes after the
-    /// shutdown is dropped; the shutdown does not wait for it longer than
-    /// [`shutdown_grace`](RouterBuilder::shutdown_grace).
+    /// Runs on a thread of its own, which is there while there is something to ask: one question at a time, in the
+    /// order in which they come. While it waits for a person, or its turn, no deadline of that start passes; all
+    /// other contexts go on, and the handler may call them. An answer that comes after the shutdown is dropped; the
+    /// shutdown does not wait for it longer than [`shutdown_grace`](RouterBuilder::shutdown_grace).
     pub fn on_prompt(
         mut self,
         handler: impl FnMut(&Prompt) -> Option<String> + Send + 'static,
@@ -324,6 +325,7 @@ impl Master {
         let (broker, waker) = broker::Handle::new()?;
         let modules = Modules::default();
         let limits = pickle::Limits::for_messages_of(settings.max_message_bytes);
+        let limits = pickle::Limits { router: Some(RouterId::new()), ..limits };
         let itself = Outgoing::ended(End::because("it is the program itself"));
         let itself = Arc::new(Peer::new(MASTER, "master".into(), itself, broker.clone()));
         itself.end(End::because("it is the program itself"));
@@ -377,12 +379,12 @@ impl Master {
 
     /// A context that this program does not know, or no longer: whatever is sent to it is refused.
     pub(crate) fn unknown_peer(&self, id: u32, name: String) -> Arc<Peer> {
-        let end = End::because(format!("no route to context {id}"));
+        self.ended_peer(id, name, End::because(format!("no route to context {id}")))
+    }
+
+    fn ended_peer(&self, id: u32, name: String, end: End) -> Arc<Peer> {
         let out = Outgoing::ended(end.clone());
-        let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
-        peer.end(end);
-        peer.gone();
-        peer
+        ended(Peer::new(id, name, out, self.broker.clone()), end)
     }
 
     /// Sends a value to a handle somewhere in the tree. What cannot be delivered is dropped: the
@@ -395,21 +397,23 @@ impl Master {
 
     /// Starts a child. Its failures are the peer's end.
     fn start(&self, mut plan: Plan) -> Arc<Peer> {
-        let (id, hello_handle) = {
-            let mut routes = self.routes();
-            let id = routes.add_child();
-            (id, routes.add_reply(id, Target::Hello))
-        };
         let name = plan.name.clone();
+        let registered = {
+            let mut routes = self.routes();
+            routes.add_child().map(|id| (id, routes.add_reply(id, Target::Hello)))
+        };
+        let (id, hello_handle) = match registered {
+            Ok(registered) => registered,
+            Err(error) => {
+                let end = not_started(&name, error.to_string());
+                return self.ended_peer(NO_ID, name, end);
+            }
+        };
         plan.answers.ask = self.helper.can_ask();
         self.try_start(id, hello_handle, plan).unwrap_or_else(|end| {
             self.peers.lock().expect("held for a look-up only").remove(&id);
             self.routes().remove(id);
-            let out = Outgoing::ended(end.clone());
-            let peer = Arc::new(Peer::new(id, name, out, self.broker.clone()));
-            peer.end(end);
-            peer.gone();
-            peer
+            self.ended_peer(id, name, end)
         })
     }
 
@@ -423,7 +427,7 @@ impl Master {
             return Err(End::Shutdown);
         }
         let name = plan.name.clone();
-        let fail = |reason| End::Failed(Arc::new(ConnectError::at_spawn(&name, reason)));
+        let fail = |reason| not_started(&name, reason);
         let key = Key::random().map_err(|error| fail(format!("making its key: {error}")))?;
         let settings = &self.settings;
         let timeout = plan.connect_timeout.unwrap_or(settings.connect_timeout);
@@ -479,14 +483,26 @@ impl Master {
         let placed = {
             let mut routes = self.routes();
             let id = routes.add_below(parent.id());
-            id.map(|id| (routes.path(id), self.add_below(parent, id, name.clone(), &plan.method)))
+            id.map(|id| {
+                let peer = Peer::below(parent, id?, name.clone()).started_by(&plan.method);
+                Some((routes.path(peer.id()), self.add_below(peer)))
+            })
         };
-        let Some((path, peer)) = placed else {
-            let peer = Peer::below(parent, u32::MAX, name);
-            let end = parent.ended().unwrap_or_else(|| End::lost(parent, "it is gone"));
-            peer.end(end.of_parent(parent, &peer));
-            peer.gone();
-            return Arc::new(peer);
+        let never = || Peer::below(parent, NO_ID, name);
+        let (path, peer) = match placed {
+            Ok(Some(placed)) => placed,
+            Ok(None) => {
+                let end = parent.ended().unwrap_or_else(|| End::lost(parent, "it is gone"));
+                let peer = never();
+                let end = end.of_parent(parent, &peer);
+                return ended(peer, end);
+            }
+            Err(error) => {
+                let peer = never();
+                let error = ConnectError::at_spawn(peer.name(), error.to_string());
+                let end = End::Failed(Arc::new(ConnectError { via: parent.way(), ..error }));
+                return ended(peer, end);
+            }
         };
         let id = peer.id();
         let timeout = plan.connect_timeout.unwrap_or(self.settings.connect_timeout);
@@ -520,9 +536,9 @@ impl Master {
     }
 
     /// Under the lock of the routes, so that who loses the parent at this time finds this one, too.
-    fn add_below(&self, parent: &Arc<Peer>, id: u32, name: String, method: &str) -> Arc<Peer> {
-        let peer = Arc::new(Peer::below(parent, id, name).started_by(method));
-        self.peers.lock().expect("held for a look-up only").insert(id, peer.clone());
+    fn add_below(&self, peer: Peer) -> Arc<Peer> {
+        let peer = Arc::new(peer);
+        self.peers.lock().expect("held for a look-up only").insert(peer.id(), peer.clone());
         peer
     }
 
@@ -586,7 +602,8 @@ impl Master {
                 return Ok(());
             };
             let handle = routes.add_reply(target, Target::Announced(target));
-            (handle, self.add_below(&parent, target, format!("context {target}"), "remote"))
+            let peer = Peer::below(&parent, target, format!("context {target}")).announced();
+            (handle, self.add_below(peer))
         };
         // Its parent may have been lost in between, by a thread that did not find it.
         if let Some(end) = peer.parent().and_then(|parent| parent.ended()) {
@@ -896,6 +913,21 @@ impl Master {
     }
 }
 
+/// Of a context that never came to be.
+const NO_ID: u32 = u32::MAX;
+
+/// One that has ended before anything was sent to it.
+fn ended(peer: Peer, end: End) -> Arc<Peer> {
+    peer.end(end);
+    peer.gone();
+    Arc::new(peer)
+}
+
+/// The end of a child of which no process could be started.
+fn not_started(name: &str, reason: String) -> End {
+    End::Failed(Arc::new(ConnectError::at_spawn(name, reason)))
+}
+
 /// The first frame of a child has names and paths; more is an attempt to fill the program's memory.
 const HELLO_BYTES: usize = 64 << 10;
 
@@ -919,5 +951,62 @@ impl Target {
             Target::Channel(channel) => channel.end(end),
             Target::Credit(credit) => credit.end(end),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Exec, FromValue, Local};
+
+    #[test]
+    fn a_start_without_an_id_fails_with_words_and_leaves_nothing() {
+        let router = Router::new().unwrap();
+        let parent = router.start(Exec::new(["sh", "-c", "cat >/dev/null"]).name("parent"));
+        router.owner.master.routes().use_up_ids();
+        let reason = "starting the process: no ids are left for contexts: \
+                      this Router has used all 2^32; a new one starts again";
+        for (start, via) in
+            [(router.start(Local::new()), ""), (parent.start(Local::new()), "parent > ")]
+        {
+            let error = start.info().unwrap_err().to_string();
+            assert_eq!(error, format!("{via}local: {reason}"));
+        }
+        assert_eq!(router.tree().to_string().lines().count(), 2);
+        router.shutdown().unwrap();
+    }
+
+    #[test]
+    fn a_context_that_code_has_started_is_up_and_has_its_name_once_it_is_handed_over() {
+        let master = Master::detached();
+        let (id, block) = {
+            let mut routes = master.routes();
+            let id = routes.add_child().unwrap();
+            (id, routes.allocate(id).unwrap())
+        };
+        let out = Outgoing::ended(End::Shutdown);
+        let child = master.add_below(Peer::new(id, "ours".into(), out, master.broker.clone()));
+        master.announced(&child, block.start, id).unwrap();
+        let handle = |id| Context::with_id(&master, id, None);
+        let shown = |context: &Context| (context.name().to_owned(), context.is_connected());
+        assert_eq!(shown(&handle(block.start)), (format!("context {}", block.start), false));
+        let say = |id, name: &str| {
+            let value = Value::Context { id, name: name.into(), router: None };
+            shown(&Context::from_value(value, &handle(id)).unwrap())
+        };
+        // What is too long to be kept is not, and what is a terminal's stays text.
+        assert!(!say(block.start, &"x".repeat(1 << 20)).1);
+        for name in ["local.7\x1b[m", "another"] {
+            assert_eq!(say(block.start, name), ("local.7\\x1b[m".into(), true));
+        }
+        handle(block.start).wait_connected(Duration::ZERO).unwrap();
+        let tree = master.tree().to_string();
+        let expected = format!("local.7\\x1b[m (remote, id {}): connected", block.start);
+        assert!(tree.contains(&expected), "{tree}");
+        // Of one that the program starts nobody else says so.
+        assert_eq!(say(id, "theirs"), ("ours".into(), false));
+        // The last word is its own.
+        handle(block.start).peer().set_name("local.8".into());
+        assert_eq!(say(block.start, "another"), ("local.8".into(), true));
     }
 }

@@ -19,12 +19,18 @@ use crate::tree::{self, Node, Traffic};
 use crate::wire::Header;
 use crate::{Level, Value};
 
+/// What a name has in bytes, at most, that somebody else says: it is kept as long as the context.
+const LONGEST_NAME: usize = 1000;
+
 /// One context, shared by its handles and the broker.
 pub(crate) struct Peer {
     id: u32,
     /// As far as it is known before it is up.
     name: String,
     full_name: OnceLock<String>,
+    /// Of one that code in its parent has started: what it was called when it was handed to the program, which is
+    /// not done before it is up. It has not said so itself yet: a name to show, nothing more.
+    said: Option<OnceLock<String>>,
     /// How it was started.
     method: String,
     /// `None` for a direct child.
@@ -90,6 +96,7 @@ impl Peer {
             id,
             name,
             full_name: OnceLock::new(),
+            said: None,
             method: String::new(),
             parent,
             stream,
@@ -115,17 +122,30 @@ impl Peer {
         Peer { method: method.into(), ..self }
     }
 
+    /// It was started without the program's doing.
+    pub(crate) fn announced(self) -> Peer {
+        Peer { said: Some(OnceLock::new()), ..self.started_by("remote") }
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
     pub(crate) fn name(&self) -> &str {
-        self.full_name.get().unwrap_or(&self.name)
+        let said = || self.said.as_ref().and_then(OnceLock::get);
+        self.full_name.get().or_else(said).unwrap_or(&self.name)
     }
 
     /// Its whole name is known; only the first counts.
     pub(crate) fn set_name(&self, name: String) {
         let _ = self.full_name.set(name);
+    }
+
+    /// It came to the program as a value, with this name.
+    pub(crate) fn handed_over(&self, name: &str) {
+        if let Some(said) = self.said.as_ref().filter(|_| name.len() <= LONGEST_NAME) {
+            let _ = said.set(name.into()); // Of several the first.
+        }
     }
 
     /// What its parent reports of it comes to this handle.
@@ -335,7 +355,11 @@ impl Peer {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        matches!(*self.state.lock().expect("held for a store only"), State::Up(_))
+        match *self.state.lock().expect("held for a store only") {
+            State::Up(_) => true,
+            State::Starting => self.said.as_ref().is_some_and(|said| said.get().is_some()),
+            State::Ended(_) => false,
+        }
     }
 
     /// Waits until the child is up or gone: `Ok(None)` at the deadline.

@@ -8,6 +8,7 @@
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::ops::Range;
 
 use crate::wire::Header;
@@ -52,7 +53,7 @@ const MOST_DEALT: usize = 10_000;
 /// The ids and handles of one program. `T` is what a handle leads to.
 #[derive(Debug)]
 pub(crate) struct Routes<T> {
-    last_context: u32,
+    next_context: u32,
     next_handle: u32,
     unidirectional: bool,
     streams: HashMap<u32, Stream>,
@@ -116,6 +117,18 @@ pub(crate) enum Verdict<T> {
     Drop(String),
 }
 
+/// All numbers for contexts have been used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoIds;
+
+impl fmt::Display for NoIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "no ids are left for contexts: this Router has used all 2^32; a new one starts again",
+        )
+    }
+}
+
 /// Contexts that have gone.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gone<T> {
@@ -130,7 +143,7 @@ pub(crate) struct Gone<T> {
 impl<T: Clone> Routes<T> {
     pub(crate) fn new(unidirectional: bool) -> Self {
         Routes {
-            last_context: MASTER,
+            next_context: MASTER + 1,
             next_handle: FIRST_REPLY_HANDLE,
             unidirectional,
             streams: HashMap::new(),
@@ -141,20 +154,27 @@ impl<T: Clone> Routes<T> {
     }
 
     /// A context id that was never used before, with a stream of its own.
-    pub(crate) fn add_child(&mut self) -> u32 {
-        self.last_context += 1;
-        let id = self.last_context;
+    pub(crate) fn add_child(&mut self) -> Result<u32, NoIds> {
+        let id = new_ids(&mut self.next_context, 1)?.start;
         self.streams.insert(id, Stream { dealt: Some(HashSet::new()), ..Stream::default() });
         self.place(id, MASTER, id);
-        id
+        Ok(id)
     }
 
     /// A context id that was never used before, for a child of `parent`; `None` where that has gone.
-    pub(crate) fn add_below(&mut self, parent: u32) -> Option<u32> {
-        let stream = self.contexts.get(&parent)?.stream;
-        self.last_context += 1;
-        self.place(self.last_context, parent, stream);
-        Some(self.last_context)
+    pub(crate) fn add_below(&mut self, parent: u32) -> Result<Option<u32>, NoIds> {
+        let Some(Place { stream, .. }) = self.contexts.get(&parent).copied() else {
+            return Ok(None);
+        };
+        let id = new_ids(&mut self.next_context, 1)?.start;
+        self.place(id, parent, stream);
+        Ok(Some(id))
+    }
+
+    /// As after all those starts.
+    #[cfg(test)]
+    pub(crate) fn use_up_ids(&mut self) {
+        self.next_context = u32::MAX;
     }
 
     fn place(&mut self, id: u32, parent: u32, stream: u32) {
@@ -180,8 +200,7 @@ impl<T: Clone> Routes<T> {
         if known.blocks.len() >= MOST_BLOCKS {
             return Err(format!("context {stream} has been given {MOST_BLOCKS} blocks of ids"));
         }
-        let block = self.last_context + 1..self.last_context + 1 + BLOCK;
-        self.last_context += BLOCK;
+        let block = new_ids(&mut self.next_context, BLOCK).map_err(|error| error.to_string())?;
         known.blocks.push(block.clone());
         Ok(block)
     }
@@ -373,6 +392,13 @@ impl<T: Clone> Routes<T> {
     }
 }
 
+/// Ids that were never used before; the last number is of contexts that have none.
+fn new_ids(next: &mut u32, count: u32) -> Result<Range<u32>, NoIds> {
+    let first = *next;
+    *next = first.checked_add(count).ok_or(NoIds)?;
+    Ok(first..*next)
+}
+
 /// `HashMap::extract_if` is younger than the Rust that this crate builds with.
 trait ExtractOf<T> {
     fn extract_of(&mut self, respondents: &HashSet<u32>) -> Vec<(u32, T)>;
@@ -399,7 +425,7 @@ mod tests {
 
     fn routes() -> (Routes<&'static str>, u32, u32) {
         let mut routes = Routes::new(false);
-        let (first, second) = (routes.add_child(), routes.add_child());
+        let (first, second) = (routes.add_child().unwrap(), routes.add_child().unwrap());
         (routes, first, second)
     }
 
@@ -455,7 +481,7 @@ mod tests {
         let message = header(first, first, second, FIRST_RECEIVER_HANDLE);
         assert_eq!(routes.arrive(first, &message), Verdict::Forward(second));
         let mut strict: Routes<()> = Routes::new(true);
-        let (first, second) = (strict.add_child(), strict.add_child());
+        let (first, second) = (strict.add_child().unwrap(), strict.add_child().unwrap());
         assert_eq!(
             strict.arrive(first, &header(first, first, second, FIRST_RECEIVER_HANDLE)),
             Verdict::Refuse(
@@ -467,7 +493,7 @@ mod tests {
     #[test]
     fn what_a_child_cannot_reach_is_refused_and_never_sent_back_to_it() {
         let (mut routes, first, _) = routes();
-        let below = routes.add_below(first).unwrap();
+        let below = routes.add_below(first).unwrap().unwrap();
         for (dst, id) in [(99, 99), (below, below)] {
             let refused = Verdict::Refuse(format!("context 0 has no route to context {id}"));
             assert_eq!(routes.arrive(first, &header(first, first, dst, PING)), refused);
@@ -477,8 +503,8 @@ mod tests {
     #[test]
     fn a_stream_speaks_for_what_is_started_behind_it_and_for_its_blocks() {
         let (mut routes, first, second) = routes();
-        let below = routes.add_below(first).unwrap();
-        let deeper = routes.add_below(below).unwrap();
+        let below = routes.add_below(first).unwrap().unwrap();
+        let deeper = routes.add_below(below).unwrap().unwrap();
         assert_eq!(routes.path(deeper), [first, below, deeper]);
         let block = routes.allocate(first).unwrap();
         for id in [first, below, deeper, block.start, block.end - 1] {
@@ -491,7 +517,7 @@ mod tests {
             assert!(matches!(routes.arrive(first, &log), Verdict::Drop(_)), "{id}");
         }
         // Ids are never given out twice.
-        assert_eq!(routes.add_child(), block.end);
+        assert_eq!(routes.add_child().unwrap(), block.end);
     }
 
     #[test]
@@ -534,7 +560,7 @@ mod tests {
     #[test]
     fn a_stream_announces_the_end_of_what_is_behind_it_and_of_nothing_else() {
         let (mut routes, first, second) = routes();
-        let below = routes.add_below(first).unwrap();
+        let below = routes.add_below(first).unwrap().unwrap();
         assert_eq!(routes.may_withdraw(first, below), Ok(true));
         assert_eq!(routes.may_withdraw(first, 99), Ok(false));
         for (stream, target) in [(first, first), (first, second), (second, below)] {
@@ -555,9 +581,27 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_refused_when_there_are_no_more_instead_of_used_again() {
+        let (mut routes, first, _) = routes();
+        routes.next_context = u32::MAX - BLOCK - 2;
+        let block = routes.allocate(first).unwrap();
+        assert_eq!(block, u32::MAX - BLOCK - 2..u32::MAX - 2);
+        let reason = routes.allocate(first).unwrap_err();
+        assert!(reason.starts_with("no ids are left for contexts"), "{reason}");
+        assert_eq!(routes.add_child(), Ok(u32::MAX - 2));
+        assert_eq!(routes.add_below(first), Ok(Some(u32::MAX - 1)));
+        for _ in 0..2 {
+            assert_eq!(routes.add_child(), Err(NoIds));
+            assert_eq!(routes.add_below(first), Err(NoIds));
+        }
+        // What there was is there still, and nothing else.
+        assert_eq!(routes.subtree(first), [first, u32::MAX - 1]);
+    }
+
+    #[test]
     fn requests_that_go_hop_by_hop_are_those_of_the_direct_child() {
         let (mut routes, first, _) = routes();
-        let below = routes.add_below(first).unwrap();
+        let below = routes.add_below(first).unwrap().unwrap();
         for handle in [GET_MODULE, ADD_ROUTE, DEL_ROUTE, ALLOCATE_ID] {
             let verdict = routes.arrive(first, &header(first, first, 0, handle));
             assert_eq!(verdict, Verdict::Service(handle));
@@ -569,9 +613,9 @@ mod tests {
     #[test]
     fn contexts_go_with_all_below_them_and_who_has_dealt_with_them_hears_it() {
         let (mut routes, first, second) = routes();
-        let below = routes.add_below(first).unwrap();
-        let deeper = routes.add_below(below).unwrap();
-        let beside = routes.add_below(first).unwrap();
+        let below = routes.add_below(first).unwrap().unwrap();
+        let deeper = routes.add_below(below).unwrap().unwrap();
+        let beside = routes.add_below(first).unwrap().unwrap();
         routes.add_reply(deeper, "deeper");
         routes.add_reply(beside, "beside");
         routes.arrive(second, &header(second, second, deeper, FIRST_RECEIVER_HANDLE));
@@ -581,13 +625,13 @@ mod tests {
         assert_eq!(gone.news, [(second, deeper)]);
         assert_eq!(routes.remove(below).ids, []);
         assert_eq!(routes.remove(first).targets, [(beside, "beside")]);
-        assert_eq!(routes.add_below(first), None);
+        assert_eq!(routes.add_below(first), Ok(None));
     }
 
     #[test]
     fn a_context_on_the_way_may_answer_for_the_one_that_was_called() {
         let (mut routes, first, second) = routes();
-        let below = routes.add_below(first).unwrap();
+        let below = routes.add_below(first).unwrap().unwrap();
         let handle = routes.add_reply(below, "answer");
         assert!(matches!(
             routes.arrive(second, &header(second, second, 0, handle)),
@@ -630,7 +674,7 @@ mod tests {
         assert_eq!(routes.remove(first).targets, [(first, "first")]);
         let late = header(first, first, 0, FORWARD_LOG);
         assert!(matches!(routes.arrive(first, &late), Verdict::Drop(_)));
-        assert_eq!(routes.add_child(), 3);
+        assert_eq!(routes.add_child().unwrap(), 3);
         assert_eq!(routes.remove_all(), ["second"]);
     }
 

@@ -1,13 +1,15 @@
 //! What crosses the wire: the values of the pickle subset.
 //!
-//! A `Value` is plain data: ids inside it are numbers, and an object of a class that is not a built-in one is
-//! what its pickle says, never code.
+//! A `Value` is plain data: ids inside it are numbers, with the router that they are of, and an object of a class that
+//! is not a built-in one is what its pickle says, never code.
 
 mod bigint;
 mod describe;
+mod router_id;
 
 pub use bigint::BigInt;
 pub(crate) use describe::describe;
+pub use router_id::RouterId;
 
 use crate::CallError;
 
@@ -50,6 +52,8 @@ pub enum Value {
         id: u32,
         /// Its name.
         name: String,
+        /// The router of that tree; one of another cannot be sent. `None`: whichever it is sent by.
+        router: Option<RouterId>,
     },
     /// The sending end of a channel: where its receiver is.
     Sender {
@@ -57,6 +61,8 @@ pub enum Value {
         context: u32,
         /// The receiver's handle in that context.
         handle: u32,
+        /// The router of that context, as of [`Value::Context`].
+        router: Option<RouterId>,
     },
     /// What a remote function raised.
     Error(CallError),

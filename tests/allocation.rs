@@ -66,9 +66,13 @@ fn what_a_context_starts_is_called_from_the_top_and_goes_as_any_other() {
                 let (router, log, chain) = chain(python, depth);
                 let last = chain.last().unwrap();
                 let started: Context = last.call("starter:start", (path(python), "mine")).unwrap();
-                assert_eq!(started.info().unwrap().version, last.info().unwrap().version);
+                // At once, whether it has said so itself or not.
                 assert_eq!(started.name(), "mine");
                 assert!(started.is_connected());
+                let tree = router.tree().to_string();
+                let shown = format!("mine (remote, id {}): connected", started.id());
+                assert!(tree.contains(&shown), "{tree}");
+                assert_eq!(started.info().unwrap().version, last.info().unwrap().version);
                 assert_eq!(parent_pid(&started), pid(last));
 
                 // It starts one itself, in the program's doing and in its own.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use econtext::{ConnectError, Context, Error, Prompt, PromptKind, Router, Ssh, Stage};
+use econtext::{ConnectError, Context, Error, Local, Prompt, PromptKind, Router, Ssh, Stage};
 
 mod support;
 
@@ -13,6 +13,8 @@ use support::{
 };
 
 const PASSWORD: &str = "correct horse 7";
+/// What only a failure reaches.
+const LONG: Duration = Duration::from_secs(20);
 
 /// The ways of a server to ask for a password, and how its question begins and ends around `user@host`.
 const WAYS: [(&str, &str, &str); 3] = [
@@ -353,6 +355,35 @@ fn a_person_may_take_longer_than_a_start() {
         // As long as a start may take passes after the question.
         assert_eq!(failure(&router, hangs).reason, "not logged in within 5s");
         answer.send(Some("sesame".into())).unwrap();
+        uid(&context);
+        router.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn other_contexts_go_on_while_a_person_is_asked_and_the_handler_may_call_them() {
+    isolated(|| {
+        let dir = TempDir::new();
+        let asks =
+            Ssh::new("web1").ssh_path(fake_ssh(&dir, "ask 'Code: ' || exit 1; logged_in; run"));
+        let ((asked, is_asked), (go, may_go)) = (channel(), channel::<Context>());
+        // What is imported by a computed name is asked for.
+        let load = |context: &Context, name: &str| -> Result<String, Error> {
+            context.call_with_deadline(LONG, "work:load", (name,))
+        };
+        let handler = move |_: &Prompt| {
+            asked.send(()).unwrap();
+            load(&may_go.recv().unwrap(), "second").ok()
+        };
+        let router = Router::builder().on_prompt(handler).build().unwrap();
+        let modules = router.modules();
+        modules.source("work", "def load(name):\n    return __import__(name).__name__\n");
+        modules.source("first", "").source("second", "");
+        let other = router.connect(Local::new()).unwrap();
+        let context = router.start(asks);
+        is_asked.recv().unwrap();
+        assert_eq!(load(&other, "first").unwrap(), "first");
+        go.send(other).unwrap();
         uid(&context);
         router.shutdown().unwrap();
     });

@@ -5,7 +5,7 @@
 
 use super::MAX_DEPTH;
 use super::opcode::*;
-use crate::value::{BigInt, Value, describe};
+use crate::value::{BigInt, RouterId, Value, describe};
 use std::fmt;
 
 /// The pickle of a value.
@@ -41,6 +41,7 @@ impl std::error::Error for EncodeError {}
 pub struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     depth: usize,
+    router: Option<RouterId>,
     senders: Vec<(u32, u32)>,
 }
 
@@ -48,7 +49,12 @@ impl<'a> Encoder<'a> {
     /// Begins a pickle at the end of `out`.
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Encoder<'a> {
         out.extend([PROTO, 2]);
-        Encoder { out, depth: 0, senders: Vec::new() }
+        Encoder { out, depth: 0, router: None, senders: Vec::new() }
+    }
+
+    /// The same of a pickle that goes out by this router: ids of another would mean somebody else there.
+    pub(crate) fn sent_by(self, router: Option<RouterId>) -> Encoder<'a> {
+        Encoder { router, ..self }
     }
 
     /// Ends the pickle; returns the senders that are in it, each as context id and handle.
@@ -75,13 +81,16 @@ impl<'a> Encoder<'a> {
                     to.value(value)
                 });
             }
-            Value::Context { id, name } => {
+            Value::Context { id, name, router } => {
+                self.refuse_foreign(*router, || format!("context {name} (id {id})"))?;
                 return self.own("Context", 2, |to| {
                     to.int(i64::from(*id));
                     to.text(name)
                 });
             }
-            Value::Sender { context, handle } => {
+            Value::Sender { context, handle, router } => {
+                // The handle is a capability: it is not for errors.
+                self.refuse_foreign(*router, || format!("a Sender to context {context}"))?;
                 self.senders.push((*context, *handle));
                 return self.own("Sender", 2, |to| {
                     to.int(i64::from(*context));
@@ -110,6 +119,20 @@ impl<'a> Encoder<'a> {
             }
         }
         Ok(())
+    }
+
+    fn refuse_foreign(
+        &self,
+        router: Option<RouterId>,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), EncodeError> {
+        match (self.router, router) {
+            (Some(ours), Some(its)) if its != ours => Err(EncodeError(format!(
+                "{} belongs to another Router: here its id means another, or none; use one of the same Router",
+                what()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn none(&mut self) {

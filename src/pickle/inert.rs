@@ -4,7 +4,7 @@
 //! see; only one that claims to be the project's own has to be right.
 
 use crate::CallError;
-use crate::value::Value;
+use crate::value::{RouterId, Value};
 
 /// `callable(*args, **kwargs)`, and what was done to the result.
 pub(super) struct Call {
@@ -16,8 +16,8 @@ pub(super) struct Call {
     pub(super) entries: Vec<(Value, Value)>,
 }
 
-/// The value of a call, or one line that says what is wrong with it.
-pub(super) fn interpret(call: Call) -> Result<Value, String> {
+/// The value of a call, or one line that says what is wrong with it. Ids in it are of `router`.
+pub(super) fn interpret(call: Call, router: Option<RouterId>) -> Result<Value, String> {
     let Call { callable, mut args, mut kwargs, state, mut items, mut entries } = call;
     let mut class = match callable.as_global() {
         Some(class) => String::from(class),
@@ -32,7 +32,7 @@ pub(super) fn interpret(call: Call) -> Result<Value, String> {
         class.strip_prefix("econtext.core.")
     {
         if only_args {
-            if let Some(value) = project_own(own, args) {
+            if let Some(value) = project_own(own, args, router) {
                 return Ok(value);
             }
         }
@@ -141,11 +141,15 @@ fn latin1(text: &str) -> Option<Value> {
         .map(Value::Bytes)
 }
 
-fn project_own(name: &str, args: Vec<Value>) -> Option<Value> {
+fn project_own(name: &str, args: Vec<Value>, router: Option<RouterId>) -> Option<Value> {
     let mut args = args.into_iter();
     let value = match name {
-        "Context" => Value::Context { id: number(args.next()?)?, name: string(args.next()?)? },
-        "Sender" => Value::Sender { context: number(args.next()?)?, handle: number(args.next()?)? },
+        "Context" => {
+            Value::Context { id: number(args.next()?)?, name: string(args.next()?)?, router }
+        }
+        "Sender" => {
+            Value::Sender { context: number(args.next()?)?, handle: number(args.next()?)?, router }
+        }
         "CallError" => Value::Error(CallError {
             class: string(args.next()?)?,
             message: string(args.next()?)?,

@@ -22,10 +22,12 @@ pub(crate) use decode::{DecodeError, decode, decode_owned};
 pub(crate) use encode::encode;
 pub use encode::{EncodeError, Encoder};
 
+use crate::value::RouterId;
+
 /// How deep values may be nested, in both directions.
 pub(crate) const MAX_DEPTH: usize = 256;
 
-/// What one pickle may cost: more is refused, so that a small frame cannot fill the memory.
+/// What one pickle may cost: more is refused, so that a small frame cannot fill the memory. And whose it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// How many bytes the pickle may have.
@@ -34,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) values: usize,
     /// How many bytes of text and byte strings it may hold, counted likewise.
     pub(crate) bytes: usize,
+    /// The router whose ids it holds, where there is one.
+    pub(crate) router: Option<RouterId>,
 }
 
 impl Limits {
@@ -42,7 +46,12 @@ impl Limits {
     /// A value takes up to 200 bytes here and rarely less than 2 on the wire. With the default of 128 MiB that
     /// makes 4 million of them, and some 800 MB that a hostile message can take beside its text.
     pub(crate) fn for_messages_of(bytes: usize) -> Limits {
-        Limits { message: bytes, values: (bytes / 32).max(1 << 16), bytes: bytes.saturating_mul(2) }
+        Limits {
+            message: bytes,
+            values: (bytes / 32).max(1 << 16),
+            bytes: bytes.saturating_mul(2),
+            router: None,
+        }
     }
 }
 

@@ -161,7 +161,7 @@ impl<'n> Builder<'n> {
             Node::Object(object) => {
                 let mut values = values.into_iter();
                 let mut take = |count: usize| values.by_ref().take(count).collect::<Vec<_>>();
-                interpret(Call {
+                let call = Call {
                     callable: take(1).remove(0),
                     args: take(self.items(object.args).len()),
                     kwargs: {
@@ -171,7 +171,8 @@ impl<'n> Builder<'n> {
                     state: object.state.map(|_| Box::new(take(1).remove(0))),
                     items: take(object.items.len()),
                     entries: pairs(take(object.entries.len()).into_iter()),
-                })
+                };
+                interpret(call, self.left.router)
             }
             _ => unreachable!("only a container is closed"),
         }

@@ -60,8 +60,8 @@ fn repr(value: &Value, out: &mut String) {
         Value::Tuple(items) => sequence("(", items, if items.len() == 1 { ",)" } else { ")" }, out),
         Value::Set(items) => sequence("{", items, "}", out),
         Value::Dict(entries) => pairs("{", entries, ": ", "}", out),
-        Value::Context { id, name } => write!(out, "Context({id}, {:?})", shorten(name)),
-        Value::Sender { context, handle } => write!(out, "Sender({context}, {handle})"),
+        Value::Context { id, name, .. } => write!(out, "Context({id}, {:?})", shorten(name)),
+        Value::Sender { context, handle, .. } => write!(out, "Sender({context}, {handle})"),
         Value::Error(error) => write!(out, "CallError({})", escape(&shorten(&error.to_string()))),
         Value::Dead(reason) => write!(out, "_DEAD({:?})", reason.as_deref().map(shorten)),
         Value::Object { class, args, entries, items, .. } => {
@@ -133,7 +133,7 @@ mod tests {
             (Value::Tuple(vec![int.clone()]), "tuple (5,)"),
             (Value::Dict(vec![(Value::Text("a".into()), int.clone())]), "dict {'a': 5}"),
             (Value::global("os.getpid".into()), "the object os.getpid"),
-            (Value::Sender { context: 1, handle: 2 }, "an econtext Sender(1, 2)"),
+            (Value::Sender { context: 1, handle: 2, router: None }, "an econtext Sender(1, 2)"),
         ] {
             assert_eq!(describe(&value), line);
         }

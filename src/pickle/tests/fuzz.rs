@@ -4,7 +4,7 @@ use super::random::Random;
 use super::vectors::recorded;
 use super::*;
 
-const LIMITS: Limits = Limits { message: 10_000, values: 3000, bytes: 10_000 };
+const LIMITS: Limits = Limits { message: 10_000, values: 3000, bytes: 10_000, router: None };
 
 /// Values and bytes in it, as the limits count them.
 fn cost(value: &Value) -> (usize, usize) {

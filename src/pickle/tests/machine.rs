@@ -41,7 +41,7 @@ fn copies_out_of_the_memo_are_paid_for() {
 
 #[test]
 fn many_values_in_few_bytes_are_refused() {
-    let limits = Limits { message: 1000, values: 1000, bytes: 1000 };
+    let limits = Limits { message: 1000, values: 1000, bytes: 1000, router: None };
     for filler in ["N", "2", "(", "]", "h\0"] {
         let bomb = format!("Nq\0{}", filler.repeat(2000));
         let error = decode(bomb.as_bytes(), &limits).unwrap_err();

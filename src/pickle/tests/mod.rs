@@ -51,8 +51,8 @@ fn samples() -> Vec<Value> {
         Value::Dict(vec![(text("a"), nested(3)), (Value::Int(1), Value::Dict(vec![]))]),
         Value::Set(vec![]),
         Value::Set(vec![Value::Int(5)]),
-        Value::Context { id: 5, name: "local.5".into() },
-        Value::Sender { context: 0, handle: u32::MAX },
+        Value::Context { id: 5, name: "local.5".into(), router: None },
+        Value::Sender { context: 0, handle: u32::MAX, router: None },
         Value::Dead(None),
         Value::Dead(Some("gone".into())),
         Value::Error(CallError {
@@ -115,7 +115,7 @@ fn what_cannot_be_sent_says_why() {
 fn a_pickle_is_appended_and_its_senders_are_told() {
     let mut out = b"header".to_vec();
     let mut encoder = Encoder::new(&mut out);
-    let sender = Value::Sender { context: 3, handle: 1001 };
+    let sender = Value::Sender { context: 3, handle: 1001, router: None };
     encoder.value(&Value::List(vec![sender.clone(), Value::Tuple(vec![sender])])).unwrap();
     assert_eq!(encoder.finish(), [(3, 1001), (3, 1001)]);
     assert!(out.starts_with(b"header\x80\x02"));

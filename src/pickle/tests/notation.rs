@@ -46,8 +46,10 @@ pub(super) fn notation(value: &Value) -> String {
             }
             format!("<{}>", parts.join(" "))
         }
-        Value::Context { id, name } => own("Context", &[number(*id), text(name)]),
-        Value::Sender { context, handle } => own("Sender", &[number(*context), number(*handle)]),
+        Value::Context { id, name, .. } => own("Context", &[number(*id), text(name)]),
+        Value::Sender { context, handle, .. } => {
+            own("Sender", &[number(*context), number(*handle)])
+        }
         Value::Error(error) => {
             own("CallError", &[text(&error.class), text(&error.message), text(&error.traceback)])
         }
