@@ -81,14 +81,6 @@
 //! [`Exec`](crate::Exec): `['ip', 'netns', 'exec', 'blue']`, `['docker', 'exec', '-i', 'web']`, `['env', 'LANG=C']`, or
 //! `['sh', '-c', 'cd /srv && exec "$@"', 'sh']` for what has no option of its own. It cannot ask.
 //!
-//! ```text
-//! parent.shutdown(context)
-//! ```
-//!
-//! Tells a context that code in this one has started to end, and all below it; does not wait for that. What waits for
-//! its calls is told. One that takes longer than the grace of
-//! [`shutdown_grace`](crate::RouterBuilder::shutdown_grace) is ended.
-//!
 //! What they have in common:
 //!
 //! - `python`: the name or path of the interpreter; or a list of them, of which the first that is there and new enough
@@ -129,8 +121,9 @@
 //! threads.
 //!
 //! `shutdown` ends a context below this one, and all below that, and waits for it, as the program's
-//! [`shutdown`](crate::Context::shutdown) does; one that has ended before is no error. It raises `StreamError` for a
-//! context that is not below, and `TimeoutError` where a parent on the way does not do its part in time.
+//! [`shutdown`](crate::Context::shutdown) does; one that has ended before is no error. What waits for its calls is told.
+//! It raises `StreamError` for a context that is not below, and `TimeoutError` where a parent on the way does not do its
+//! part in time.
 //!
 //! A sender of a channel of this context's own, `Receiver().sender()` of `econtext.core`, may be among the arguments. The
 //! channel then ends, as the program's do, with the call: a loop over the receiver ends where the function returned or
@@ -152,7 +145,7 @@
 //! - Such a context has ids of the program's, its log level and its limits, and is
 //!   [`unidirectional`](crate::RouterBuilder::unidirectional) where the program is.
 //! - What it prints and logs arrives in the program's log under its name. [`tree`](crate::Router::tree) shows it where it is.
-//! - It ends with the context that started it, whatever ends that; by `parent.shutdown(context)`; and by the program's
+//! - It ends with the context that started it, whatever ends that; by its `shutdown()`; and by the program's
 //!   [`shutdown`](crate::Context::shutdown) of a handle that was returned.
 //! - A start that fails, or whose wait an exception ends (that of a signal's handler, or of `on_prompt`), leaves nothing
 //!   behind.

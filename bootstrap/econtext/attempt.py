@@ -249,13 +249,3 @@ def begin(name, ways, on_prompt=None):
         raise
     finally:
         start.close()
-
-
-def shutdown(context):
-    """Tell a child of this context to end, and all below it; one that takes too long is ended."""
-    def end():
-        child = router.routes.children.get(context.id)
-        if child and not child.leaving:
-            child.send(child.child, core.SHUTDOWN, dumps(None, 2))
-            child.leave()
-    router.defer(end)

@@ -44,11 +44,6 @@ def argv(*args, **kwargs):
     return core.load('econtext.methods').argv(*args, **kwargs)
 
 
-def shutdown(context):
-    """End a context that code here has started: econtext.attempt.shutdown."""
-    core.load('econtext.attempt').shutdown(context)
-
-
 def begin(*args):
     """Start a context by plans: econtext.attempt.begin."""
     return core.load('econtext.attempt').begin(*args)

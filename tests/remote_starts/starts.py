@@ -148,8 +148,7 @@ def shut_down():
     """How a call ends of a context that is told to end meanwhile; and one that begins then."""
     context, said = parent.local(sys.executable, 'ended'), []
     pending = context.call_async('time:sleep', 60)
-    parent.shutdown(context)
-    parent.shutdown(context)
+    context.shutdown()
     for wait in pending.get, lambda: context.call('os:getpid'):
         try:
             wait()
