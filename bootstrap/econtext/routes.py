@@ -159,7 +159,9 @@ class Child(core.Stream):
             self.start.stream_ended(text(error) or 'there is no memory for what it sends')
         except (EOFError, EnvironmentError) as error:
             if not (error.args and core.again(error)):
-                self.start.stream_ended(None)
+                # That a process has left something unread makes an error of its end.
+                have = len(self.rest) if self.large is None else self.have
+                self.start.stream_ended(text('truncated: it ended %d bytes into a frame' % have) if have else None)
 
     def shake_hands(self):
         """Read what precedes the frames."""
