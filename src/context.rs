@@ -212,8 +212,9 @@ impl Context {
     /// loaded here, for work that is to be kept apart, at the price of a fork.
     ///
     /// The copy is made between two calls, so it waits for the one that runs. It has an id, a stream, threads, random
-    /// state and standard descriptors of its own, and its own end; other threads of this context are not in it, and
-    /// what they held locked is its module's to look after, as ever with fork(2). Named `fork.<process id>`. Errs as
+    /// state (of `random` and `ssl`; a generator that a module has made for itself is copied as it is) and standard
+    /// descriptors of its own, and its own end; other threads of this context are not in it, and what they held locked
+    /// is its module's to look after, as ever with fork(2). Named `fork.<process id>`. Errs as
     /// [`connect`](Context::connect) does.
     pub fn fork(&self) -> Result<Context> {
         let peer = self.master.start_below(&self.peer, Plan::copy());
