@@ -719,7 +719,7 @@ fn a_context_that_does_not_read_its_parent_for_a_stopped_child_sees_the_parents_
         let child = parent.connect(any("child")).unwrap();
         let process = process_of(&child);
         process.stop();
-        let data = vec![0; 1 << 20];
+        let data = vec![0_u8; 1 << 20];
         // Until a caller would have to wait, since the parent reads no more.
         let full = (0..200).find(|_| {
             let call = child.function("work:receiver").arg(data.as_slice());
@@ -753,7 +753,7 @@ fn a_stopped_child_does_not_keep_its_parent_from_reading_for_ever() {
             parent.call::<()>("work:have_patience", (1,)).unwrap();
             let pending = child.call_async::<Value>("time:sleep", (1000,)).unwrap();
             process_of(&child).stop();
-            let data = vec![0; 1 << 20];
+            let data = vec![0_u8; 1 << 20];
             let calls = (0..24).map(|_| child.function("work:size").arg(data.as_slice()));
             for call in calls {
                 // Until it has gone.
@@ -894,7 +894,7 @@ fn what_is_queued_for_a_child_does_not_keep_the_answer_from_what_it_asks() {
         let parent = router.connect(any("parent")).unwrap();
         let child = parent.start(Ssh::new("web1").ssh_path(&ssh));
         // Beyond what a parent keeps for a child that is up.
-        let data = vec![0; 1 << 20];
+        let data = vec![0_u8; 1 << 20];
         let calls: Vec<Pending<usize>> =
             (0..24).map(|_| child.call_async("work:size", (&data[..],)).unwrap()).collect();
         go.send(()).unwrap();
