@@ -3,7 +3,7 @@
 //! Invariant: the context spawns and carries; what its reports mean, what is answered, and whether there is
 //! another attempt is decided here, by the same code as for the program's own children. So a secret leaves the
 //! program only when it is asked for (and is then in clear in every context on the way).
-//! Not here: how the context does it (`bootstrap/econtext/parent.py`), and who may report (`router`).
+//! Not here: how the context does it (`bootstrap/econtext/parent.py`), and who may report (`routes`).
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -15,7 +15,7 @@ use crate::log::Level;
 use crate::master::Master;
 use crate::peer::Peer;
 use crate::pickle;
-use crate::router::CALL_FUNCTION;
+use crate::routes::CALL_FUNCTION;
 use crate::secret::Secret;
 use crate::start::Start;
 use crate::stream::Patience;

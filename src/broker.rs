@@ -7,7 +7,7 @@
 //! with end-of-file is delivered. Without traffic the thread sleeps: a timeout is given to poll(2) only
 //! while a start, a shutdown or an end has a deadline, or a caller reads; and for keepalives.
 //!
-//! Not here: the life of one child (`link`), what frames mean (`master`), where they may go (`router`).
+//! Not here: the life of one child (`link`), what frames mean (`master`), where they may go (`routes`).
 
 use std::collections::HashMap;
 use std::io;

@@ -12,7 +12,7 @@ use crate::mailbox::{Item, Mailbox, Nothing};
 use crate::master::Target;
 use crate::peer::Peer;
 use crate::pickle;
-use crate::router::CALL_FUNCTION;
+use crate::routes::CALL_FUNCTION;
 use crate::select::{Next, Pull, Source};
 use crate::stream::{Patience, Refused};
 use crate::{CallError, Error, FromValue, Result, ToArgs, ToValue, Value};

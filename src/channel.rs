@@ -17,7 +17,7 @@ use crate::mailbox::{Item, Mailbox, Nothing, Signal};
 use crate::master::{Master, Target};
 use crate::peer::Peer;
 use crate::pickle;
-use crate::router::{FIRST_RECEIVER_HANDLE, MASTER};
+use crate::routes::{FIRST_RECEIVER_HANDLE, MASTER};
 use crate::select::{Next, Pull, Source};
 use crate::stream::{Patience, Refused};
 use crate::{Context, Error, FromValue, Result, ToValue, Value, sys, wire};

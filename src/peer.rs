@@ -12,7 +12,7 @@ use crate::end::End;
 use crate::lead::Lead;
 use crate::modules::{Modules, Shipment, Shipped, Target};
 use crate::pickle;
-use crate::router::{LOAD_MODULE, MASTER, SHUTDOWN};
+use crate::routes::{LOAD_MODULE, MASTER, SHUTDOWN};
 use crate::secret::Secret;
 use crate::stream::{Outgoing, Patience, Refused, Sent};
 use crate::tree::{self, Node, Traffic};

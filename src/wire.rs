@@ -13,7 +13,7 @@
 //!
 //! All numbers are big-endian. Each direction of a stream has a key of its own and numbers its frames
 //! from 0, so that a frame which is forged, replayed, reordered or lost is seen.
-//! Not here: what `data` means (`pickle`), where a frame goes (`router`), descriptors.
+//! Not here: what `data` means (`pickle`), where a frame goes (`routes`), descriptors.
 
 mod decoder;
 mod error;
