@@ -208,6 +208,7 @@ impl Master {
             socket.clone(),
             sealer,
             max_message_bytes,
+            usize::try_from(settings.channel_window_bytes).unwrap_or(usize::MAX),
             start.plan().may_need_another(),
         );
         if start.waits() {

@@ -701,6 +701,8 @@ mod tests {
         let channel = include_str!("../bootstrap/econtext/channel.py");
         let bit = FIRST_RECEIVER_HANDLE.trailing_zeros();
         assert!(channel.contains(&format!("FIRST = 1 << {bit} ")));
+        let routes = include_str!("../bootstrap/econtext/routes.py");
+        assert!(routes.contains(&format!("RECEIVERS = 1 << {bit} ")));
         // The child ends the waits of these when it leaves.
         assert!(core.contains(&format!("if handle >= {FIRST_REPLY_HANDLE}:")));
     }

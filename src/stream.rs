@@ -55,9 +55,11 @@ struct State {
     has_secret: bool,
     /// The broker knows that it is to write.
     broker_told: bool,
-    /// More than this is not queued for a child that is up: of the program's own, and of what other contexts
-    /// send to it or to those behind it, each.
+    /// More than this of the program's own is not queued for a child that is up.
     limit: usize,
+    /// More than this of what other contexts send to it or to those behind it is not: what one channel may have under
+    /// way never meets it.
+    passed_limit: usize,
     /// What is queued of the latter: where each frame ends, in bytes from the stream's beginning, and its size.
     /// They are counted apart, so that neither what the program sends nor what contexts send to a slow one is the
     /// end of the other.
@@ -107,16 +109,21 @@ pub(crate) enum Refused {
 impl Outgoing {
     /// A stream over `socket`, which must not block. With `keeps` it can be [`restarted`](Self::restart)
     /// until the child is up.
-    /// `max_message_bytes` is the most that one caller can queue on top of the others.
+    /// `max_message_bytes` is the most that one caller can queue on top of the others, and `window_bytes` what one
+    /// channel may have under way.
     pub(crate) fn new(
         socket: Arc<OwnedFd>,
         sealer: Sealer,
         max_message_bytes: usize,
+        window_bytes: usize,
         keeps: bool,
     ) -> Self {
         let limit = QUEUE_LIMIT_BYTES + max_message_bytes + ANSWERS_LIMIT_BYTES;
         let out = Outgoing::with(Some(Open { socket: Some(socket), sealer }), limit, None);
-        out.lock().keeps = keeps;
+        let mut state = out.lock();
+        state.passed_limit = limit.saturating_add(window_bytes);
+        state.keeps = keeps;
+        drop(state);
         out
     }
 
@@ -138,6 +145,7 @@ impl Outgoing {
             has_secret: false,
             broker_told: false,
             limit,
+            passed_limit: limit,
             passed: VecDeque::new(),
             passed_bytes: 0,
             taken: 0,
@@ -194,7 +202,7 @@ impl Outgoing {
         let mut state = self.lock();
         let ends_a_wait = header.reply_to == 0 && data.len() <= SMALL_BYTES;
         let kept_free = if ends_a_wait { 0 } else { ANSWERS_LIMIT_BYTES };
-        let (before, is_full) = (state.queued, state.passed_bytes + kept_free > state.limit);
+        let (before, is_full) = (state.queued, state.passed_bytes + kept_free > state.passed_limit);
         let Some(open) = &mut state.open else { return Some(Sent::Done) };
         if is_full {
             return None;

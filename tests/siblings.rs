@@ -90,3 +90,52 @@ fn what_contexts_send_to_one_that_does_not_read_is_refused_in_the_end_and_does_n
         });
     });
 }
+
+/// Sends into channels to one that is stopped, as much as each takes; gives what each has taken, and what has arrived
+/// when all have ended, with how.
+fn fill(
+    [sends, receives]: &[Context; 2],
+    channels: usize,
+    size: usize,
+) -> (Vec<usize>, Vec<(usize, String)>) {
+    let senders: Vec<Value> =
+        (0..channels).map(|_| receives.call("work:collect", ()).unwrap()).collect();
+    let process = process_of(receives);
+    process.stop();
+    let sent = sends.call("work:fill", (senders, size)).unwrap();
+    process.signal(libc::SIGCONT);
+    (sent, receives.call("work:collected", (channels,)).unwrap())
+}
+
+#[test]
+fn a_channel_of_which_an_item_is_refused_ends_there_with_the_reason() {
+    isolated(|| {
+        let build = || Router::builder().max_message_bytes(1 << 20).channel_window_bytes(1 << 20);
+        for_each_pair(build, |_, log, pair| {
+            let (sent, collected) = fill(&pair, 40, 60_000);
+            let refused = format!("context {} does not read what it is sent", pair[1].id());
+            let mut whole = 0;
+            for (sent, (arrived, end)) in sent.iter().zip(&collected) {
+                match &**end {
+                    "the end" => assert_eq!(arrived, sent, "{collected:?}"),
+                    end => assert!(end.contains(&refused) && arrived < sent, "{collected:?}"),
+                }
+                whole += usize::from(end == "the end");
+            }
+            assert!(0 < whole && whole < collected.len(), "{sent:?} {collected:?}");
+            log.wait_for("the warning", |record| record.message == refused);
+        });
+    });
+}
+
+#[test]
+fn one_channel_alone_never_has_too_much_under_way() {
+    isolated(|| {
+        let build = || Router::builder().max_message_bytes(1 << 20).channel_window_bytes(24 << 20);
+        for_each_pair(build, |_, _, pair| {
+            let (sent, collected) = fill(&pair, 1, 400_000);
+            assert!(sent[0] > (18 << 20) / 400_000, "{sent:?}");
+            assert_eq!(collected, [(sent[0], "the end".into())]);
+        });
+    });
+}

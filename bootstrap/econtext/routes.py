@@ -18,6 +18,7 @@ DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond 
 QUEUE_BYTES = 16 << 20  # of the parent's beyond this in a child's queue, it and the parent are not read
 ANSWERS_BYTES = 64 << 20  # that are left for small messages of siblings when there is no room for others
 SMALL_BYTES = 4096  # of those: they end a wait (a grant, the end of a channel)
+RECEIVERS = 1 << 30  # the handles of receivers are from here up: what wants an answer there is an item of a channel
 STUCK_SECONDS = 10  # that a child may take nothing of so much
 PATIENCE = 6  # times as long may be one that has contexts below
 NUMBERS = {b'K': Struct('<B'), b'M': Struct('<H'), b'J': Struct('<l')}  # in a pickle, by opcode
@@ -109,7 +110,7 @@ class Child(core.Stream):
 
     def pass_on(self, dst, src, auth, handle, reply_to, data):
         """Send what is from a sibling, or one below it; gives whether there was room."""
-        room = self.limit + QUEUE_BYTES
+        room = self.limit + router.window + QUEUE_BYTES  # so much as no channel alone has under way
         if not reply_to and len(data) <= SMALL_BYTES:
             room += ANSWERS_BYTES
         if self.count_passed() > room:
@@ -343,7 +344,10 @@ class Routes(object):
             child.deal(dst)
             other.deal(src)
             if not other.pass_on(dst, *message):
-                router.refuse('context %d does not read what it is sent' % dst, *message)
+                reason = 'context %d does not read what it is sent' % dst
+                router.refuse(reason, *message)
+                if reply_to and handle >= RECEIVERS:  # the receiver is to end here, and not to go on without the item
+                    other.pass_on(dst, src, auth, handle, 0, core.encode_dead(reason))
         else:
             child.deal(dst)
             router.stream.send(dst, handle, data, reply_to, False, src, auth)

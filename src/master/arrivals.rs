@@ -14,7 +14,8 @@ use crate::mailbox::Item;
 use crate::peer::{Peer, RemoteInfo};
 use crate::pickle;
 use crate::routes::{
-    ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, FIRST_REPLY_HANDLE, FORWARD_LOG, GET_MODULE, PING, Verdict,
+    ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, FIRST_RECEIVER_HANDLE, FIRST_REPLY_HANDLE, FORWARD_LOG,
+    GET_MODULE, PING, Verdict,
 };
 use crate::text::escape;
 use crate::wire::{self, Frame, Header};
@@ -183,6 +184,13 @@ impl Master {
             self.peer(header.dst).unwrap_or(to).count(|it| &it.sent, bytes);
         } else {
             let reason = format!("context {} does not read what it is sent", header.dst);
+            // An item of a channel: the receiver is to end here, and not to go on without it.
+            if header.handle >= FIRST_RECEIVER_HANDLE && header.reply_to != 0 {
+                let end = Header { reply_to: 0, ..*header };
+                if let Ok(data) = pickle::encode(&Value::Dead(Some(reason.clone()))) {
+                    to.pass_on(&end, data);
+                }
+            }
             self.refuse_at(peer, header, reason, Level::Warning);
         }
     }

@@ -72,3 +72,48 @@ def flood(dst, size):
         router.post(dst, 1, dumps(b'x' * size, 2), handle)
         sent += size
     return sent, text(told[0].reason)
+
+
+collections = []  # of each channel: how many items have arrived in order, and how it ended
+
+
+def collect():
+    """Take numbered items for the Sender that is returned."""
+    receiver, mine = Receiver(), [0, None]
+    collections.append(mine)
+
+    def run():
+        try:
+            for number, _ in receiver:
+                assert number == mine[0], 'item %d in the place of %d' % (number, mine[0])
+                mine[0] += 1
+            mine[1] = 'the end'
+        except BaseException as error:
+            mine[1] = repr(error)
+        count()
+    aside(run)
+    return receiver.sender()
+
+
+def collected(channels):
+    """What has become of them, once all have ended, or after a minute."""
+    with changed:
+        for _ in range(60):
+            if done[0] < channels:
+                changed.wait(1)
+    return [(arrived, str(end)) for arrived, end in collections]
+
+
+def fill(senders, size):
+    """Send numbered items while there is credit, and close; how many each has taken."""
+    counts = []
+    for sender in senders:
+        sent = 0
+        try:
+            while sender.send((sent, b'x' * size), block=False):
+                sent += 1
+        except core.ChannelError:
+            pass  # it has heard of the refusal already
+        sender.close()
+        counts.append(sent)
+    return counts
