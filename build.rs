@@ -124,6 +124,8 @@ fn python_rules() -> String {
         Stage::Hello,
     ];
     let words = |words: &[&str]| -> String {
+        // Escapes of others are not the same in both languages.
+        assert!(words.iter().all(|it| it.is_ascii()), "not ASCII: {words:?}");
         let words = words.iter().map(|it| format!("u\"{}\",", for_python(it).escape_default()));
         format!("({})", words.collect::<String>())
     };

@@ -31,6 +31,8 @@ struct State {
     is_asking: bool,
     thread: Option<JoinHandle<()>>,
     stopping: bool,
+    /// A handler that does not return has been waited for long enough.
+    left_behind: bool,
 }
 
 impl Asker {
@@ -98,7 +100,7 @@ impl Asker {
     }
 
     /// Drops what is not asked yet, and ends the thread. A handler that does not return is left behind after
-    /// `patience`.
+    /// `patience`, once: whoever stops it again does not wait for it.
     pub(crate) fn stop(&self, patience: Duration) {
         let mut state = self.lock();
         state.stopping = true;
@@ -108,10 +110,13 @@ impl Asker {
             drop(state);
             return; // The handler ends the router: the thread ends when it returns.
         }
-        let idle = self.idle.wait_timeout_while(state, patience, |state| state.is_asking);
+        let is_awaited = |state: &mut State| state.is_asking && !state.left_behind;
+        let idle = self.idle.wait_timeout_while(state, patience, is_awaited);
         let (mut state, _) = idle.expect("see lock()");
+        state.left_behind |= state.is_asking;
         let thread = if state.is_asking { None } else { state.thread.take() };
         drop(state);
+        self.idle.notify_all(); // Who has come later has waited long enough, too.
         drop(unasked);
         if let Some(thread) = thread {
             // The handler's panics are caught; its own would have been printed.
@@ -222,6 +227,20 @@ pub(crate) mod tests {
             assert_eq!(answer.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
         }
         assert!(is_asked.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_handler_that_hangs_is_waited_for_once() {
+        let (prompter, is_asked, go) = patient();
+        let asker = Asker::new(prompter);
+        let told = answer(&asker, "x");
+        is_asked.recv_timeout(LONG).unwrap();
+        let begun = std::time::Instant::now();
+        asker.stop(Duration::from_millis(10));
+        asker.stop(LONG);
+        assert!(begun.elapsed() < LONG);
+        go.send(()).unwrap();
+        assert_eq!(told.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl RouterBuilder {
     ///
     /// Runs on a thread of its own, which is there while there is something to ask: one question at a time, in the
     /// order in which they come. While it waits for a person, or its turn, no deadline of that start passes; all
-    /// other contexts go on, and the handler may call them. An answer that comes after the shutdown is dropped; the
+    /// other contexts go on, and the handler may call them. It must not wait for a start that asks, too: the turn of
+    /// that question comes only when the handler has returned. An answer that comes after the shutdown is dropped; the
     /// shutdown does not wait for it longer than [`shutdown_grace`](RouterBuilder::shutdown_grace).
     pub fn on_prompt(
         mut self,
