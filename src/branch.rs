@@ -18,7 +18,7 @@ use crate::pickle;
 use crate::routes::CALL_FUNCTION;
 use crate::secret::Secret;
 use crate::start::Start;
-use crate::stream::Patience;
+use crate::stream::{Patience, Progress};
 use crate::text::escape;
 use crate::{ConnectError, ExitStatus, Prompt, Stage, Value};
 
@@ -59,6 +59,8 @@ struct State {
     asked_at: Option<Instant>,
     /// The parent is up, and so the clock runs.
     is_timed: bool,
+    /// Where in the stream the attempt ends, and how much of that had been written when it was last looked at.
+    sent: Progress,
     /// What the prompt handler is to be asked.
     prompt: Option<Prompt>,
 }
@@ -77,6 +79,7 @@ impl Branch {
             cause: None,
             asked_at: None,
             is_timed: false,
+            sent: Progress::default(),
             prompt: None,
             start,
         };
@@ -112,6 +115,7 @@ impl Branch {
             }
             state.start.restart_clock();
             state.is_timed = true;
+            state.sent = self.parent.out.progress();
         }
         // While a person is asked, the clock stands still.
         let (due, within) = state.start.report_due().filter(|_| state.asked_at.is_none())?;
@@ -119,10 +123,20 @@ impl Branch {
             return Some(due);
         }
         if self.is_starting() {
-            let reason = format!(
-                "{} has not told within {within:.0?} what came of it: it hangs, or is cut off",
-                self.parent.name()
-            );
+            // What is large and leaves slowly is not the parent's silence.
+            let written = self.parent.out.progress().written;
+            let before = std::mem::replace(&mut state.sent.written, written);
+            if before < state.sent.end && before < written {
+                state.start.restart_clock();
+                return state.start.report_due().map(|(due, _)| due);
+            }
+            let why = match self.parent.has_one_import_lock() {
+                true => "it hangs, is cut off, or imports something for so long (it is Python 2.7)",
+                false => "it hangs, or is cut off",
+            };
+            let parent = self.parent.name();
+            let reason =
+                format!("{parent} has not told within {within:.0?} what came of it: {why}");
             self.fail(master, &mut state, reason);
         }
         None
@@ -136,7 +150,10 @@ impl Branch {
         state.conversation = (asks != Asks::Nowhere).then(|| Conversation::new(name, answers));
         (state.control, state.cause, state.asked_at) = (0, None, None);
         match self.plan(master, &state.start, pause) {
-            Ok(plan) => self.call(master, "start", Some(plan)),
+            Ok(plan) => {
+                self.call(master, "start", Some(plan));
+                state.sent = self.parent.out.progress();
+            }
             Err(reason) => self.fail(master, state, reason),
         }
     }

@@ -496,7 +496,9 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Context, Exec, FromValue, Local, Router};
+    use crate::{Context, Exec, FromValue, Local, Method, Router};
+    use std::os::fd::AsFd;
+    use std::time::Instant;
 
     #[test]
     fn a_start_without_an_id_fails_with_words_and_leaves_nothing() {
@@ -513,6 +515,34 @@ mod tests {
         }
         assert_eq!(router.tree().to_string().lines().count(), 2);
         router.shutdown().unwrap();
+    }
+
+    #[test]
+    fn a_start_waits_while_what_was_queued_before_it_leaves_the_stream() {
+        let master = Master::detached();
+        let id = master.routes().add_child().unwrap();
+        let (ours, theirs) = sys::socketpair().unwrap();
+        sys::set_nonblocking(ours.as_fd()).unwrap();
+        let sealer = Sealer::new(&Key::random().unwrap().derive(b"down"), 0);
+        let out = Outgoing::new(Arc::new(ours), sealer, 1 << 20, 1 << 20, false);
+        let parent = Peer::new(id, "parent".into(), out, master.broker.clone()).announced();
+        parent.handed_over("parent"); // It is up.
+        let parent = master.add_below(parent);
+        parent.send(CALL_FUNCTION, 0, vec![7; 8 << 20], Patience::None).unwrap();
+        let plan = Local::new().connect_timeout(Duration::from_secs(1)).plan();
+        let child = master.start_below(&parent, plan);
+        let branch = master.starting.lock().unwrap()[0].clone();
+        let look = |seconds| branch.look(&master, Instant::now() + Duration::from_secs(seconds));
+        assert!(look(0).is_some());
+        for _ in 0..3 {
+            sys::read(theirs.as_fd(), &mut [0; 1 << 16]).unwrap();
+            parent.out.flush().unwrap();
+            assert!(look(100).is_some() && child.ended().is_none());
+        }
+        assert!(look(100).is_none());
+        let end = child.ended().unwrap().error(&child, "x").to_string();
+        let why = "parent has not told within 11s what came of it: it hangs, or is cut off";
+        assert_eq!(end, format!("parent > local: starting the process: {why}"));
     }
 
     #[test]

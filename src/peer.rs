@@ -303,6 +303,11 @@ impl Peer {
         }
     }
 
+    /// An import there keeps all others waiting, as before Python 3.3.
+    pub(crate) fn has_one_import_lock(&self) -> bool {
+        self.target().is_some_and(|it| it.version[0] == 2)
+    }
+
     /// Its log has room again: the broker may read on.
     pub(crate) fn read_on(&self) {
         self.broker.look();

@@ -27,8 +27,10 @@ const PADDING_BYTES: usize = 16 << 10;
 /// login script ate. (Or the network stands still: then what was queued may run twice.)
 const CORE_STALLS: Duration = Duration::from_secs(10);
 /// A context that starts a child for us ends one that is late within six seconds, whatever it takes. The rest is for
-/// the way there and back.
+/// the way there and back, and for what may hold the context up, at most twice the time of the start:
 const TO_END_AND_TELL: Duration = Duration::from_secs(10);
+/// where that is long, a context of Python 2.7 that imports, say, is waited for so much longer.
+const HELD_UP: Duration = Duration::from_secs(60);
 
 /// The start of one child.
 pub(crate) struct Start {
@@ -38,6 +40,8 @@ pub(crate) struct Start {
     timeout: Duration,
     /// When it has to be done, over all attempts; `None` beyond what the clock can show.
     deadline: Option<Instant>,
+    /// So long persons were asked.
+    asked: Duration,
     attempt: u32,
     /// How often a server was busy.
     refusals: u32,
@@ -56,6 +60,7 @@ impl Start {
             process_name,
             timeout,
             deadline,
+            asked: Duration::ZERO,
             attempt: 1,
             refusals: 0,
             way: 0,
@@ -105,13 +110,14 @@ impl Start {
 
     /// Only now can it begin: the time up to here does not count.
     pub(crate) fn restart_clock(&mut self) {
-        self.deadline = Instant::now().checked_add(self.timeout);
+        (self.deadline, self.asked) = (Instant::now().checked_add(self.timeout), Duration::ZERO);
     }
 
     /// When a context that makes this start for us should have told how it ended, and after how long that is.
     pub(crate) fn report_due(&self) -> Option<(Instant, Duration)> {
-        let late = |at: Instant| at.checked_add(TO_END_AND_TELL);
-        Some((self.deadline.and_then(late)?, self.timeout.saturating_add(TO_END_AND_TELL)))
+        let late = self.timeout.saturating_mul(2).clamp(TO_END_AND_TELL, HELD_UP);
+        let within = self.timeout.saturating_add(self.asked).saturating_add(late);
+        Some((self.deadline?.checked_add(late)?, within))
     }
 
     /// This attempt waits for the marker, behind [`padding`](Start::padding).
@@ -147,6 +153,7 @@ impl Start {
     /// A person was asked for so long, which does not count.
     pub(crate) fn extend(&mut self, asked: Duration) {
         self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(asked));
+        self.asked = self.asked.saturating_add(asked);
     }
 
     /// The marker is here: when the core has to be.
@@ -300,13 +307,17 @@ mod tests {
         let mut start = start(Duration::from_secs(1));
         start.extend(Duration::from_secs(3));
         let (due, within) = start.report_due().unwrap();
-        assert_eq!(within, Duration::from_secs(11));
+        assert_eq!(within, Duration::from_secs(14));
         assert!(due > Instant::now() + Duration::from_secs(13));
         start.restart_clock();
         let (due, _) = start.report_due().unwrap();
         assert!(due > Instant::now() + Duration::from_secs(10));
         assert!(due <= Instant::now() + Duration::from_secs(11));
         assert!(self::start(Duration::MAX).report_due().is_none());
+        for (timeout, within) in [(2, 12), (10, 30), (30, 90), (1000, 1060)] {
+            let start = self::start(Duration::from_secs(timeout));
+            assert_eq!(start.report_due().unwrap().1, Duration::from_secs(within));
+        }
     }
 
     #[test]

@@ -99,6 +99,15 @@ pub(crate) enum Sent {
     Unread,
 }
 
+/// How far a stream has come, in bytes that had to be queued.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// So many have been written ..
+    pub(crate) written: u64,
+    /// .. and so many will be with what is queued now.
+    pub(crate) end: u64,
+}
+
 /// Why a frame was not taken.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -242,6 +251,11 @@ impl Outgoing {
     /// The bytes that wait to be written.
     pub(crate) fn queued(&self) -> usize {
         self.lock().queued
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        let state = self.lock();
+        Progress { written: state.taken, end: state.taken + state.queued as u64 }
     }
 
     /// Writes what is queued, as far as the socket takes it; gives whether nothing is left. An error is
