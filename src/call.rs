@@ -105,7 +105,8 @@ impl<T: FromValue> Pending<T> {
             Ok(item) => self.convert(item),
             Err(Nothing::Ended(end)) => Err(end.error(self.context.peer(), &self.what)),
             Err(Nothing::TimedOut) => {
-                Err(limit.error(format!("{}: {}", self.context.place(), self.what)))
+                let held_up = self.context.held_up();
+                Err(limit.error(format!("{}: {}{held_up}", self.context.place(), self.what)))
             }
         }
     }

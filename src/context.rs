@@ -129,14 +129,16 @@ impl Context {
         let limit = Limit::new(Some(timeout));
         match self.peer.wait_up(limit.deadline()) {
             Ok(Some(_)) => Ok(()),
-            Ok(None) => {
-                let above = self.peer.waits_for();
-                let above = above.map(|it| format!(", behind {}, which is not up", it.name()));
-                let above = above.unwrap_or_default();
-                Err(limit.error(format!("{}: connecting{above}", self.place())))
-            }
+            Ok(None) => Err(limit.error(format!("{}: connecting{}", self.place(), self.held_up()))),
             Err(end) => Err(self.end_error(&end)),
         }
+    }
+
+    /// What it waits for where that is another's start, for the error of a deadline.
+    pub(crate) fn held_up(&self) -> String {
+        let above = self.peer.waits_for();
+        let above = above.map(|it| format!(", behind {}, which is not up", it.name()));
+        above.unwrap_or_default()
     }
 
     /// The message of a call. The arguments are gone then: the call alone has their senders.

@@ -444,7 +444,7 @@ fn options_that_cannot_be_are_refused_with_the_reason() {
             ),
             (local().env("A=B", "1"), "\"A=B\" cannot be an environment variable's name".into()),
             (local().env("", "1"), "\"\" cannot be an environment variable's name".into()),
-            (local().env("A", "1\0"), "\"A=1\\0\" has a NUL byte in it".into()),
+            (local().env("A", "1\0"), "the value of \"A\" has a NUL byte in it".into()),
             (local().current_dir("/\0"), "\"/\\0\" has a NUL byte in it".into()),
         ] {
             let error = router.connect(local).unwrap_err();

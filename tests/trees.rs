@@ -109,6 +109,10 @@ fn who_waits_for_a_context_is_told_which_one_above_it_is_not_up() {
         assert_eq!(words(&mute), "mute: connecting: no answer within 20ms");
         let text = "mute > behind: connecting, behind mute, which is not up: no answer within 20ms";
         assert_eq!(words(&behind), text);
+        let call = behind.call_with_deadline::<u32>(Duration::from_millis(20), "os:getpid", ());
+        let text =
+            "mute > behind: call of os:getpid, behind mute, which is not up: no answer within 20ms";
+        assert_eq!(call.unwrap_err().to_string(), text);
         router.shutdown().unwrap();
     });
 }

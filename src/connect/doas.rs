@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::options::{Options, common_options, tool_options};
 use super::prompt::PasswordQuestion;
 use super::refusal::DOAS_TAKES;
-use super::{Answers, Asks, Method, Plan, Tool, Way};
+use super::{Answers, Asks, Method, Plan, Tool, Way, check_user};
 use crate::secret::Secret;
 
 /// A context that doas runs: of another user, of the same machine as its parent's. For doas of OpenBSD, and
@@ -64,7 +64,7 @@ impl Method for Doas {
     fn plan(&self) -> Plan {
         let name = || format!("doas.{}", self.user.to_string_lossy());
         let answers = Answers::for_tool(self.password.clone(), PasswordQuestion::Any, DOAS_TAKES);
-        Plan { answers, ..self.options.plan(name, Ok(self.tool())) }
+        Plan { answers, ..self.options.plan(name, check_user(&self.user).map(|()| self.tool())) }
     }
 }
 

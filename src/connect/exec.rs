@@ -55,6 +55,9 @@ impl Exec {
         if self.prefix.is_empty() {
             return Err("Exec::new(..) got no words: without a tool, use Local".into());
         }
+        if self.prefix[0].is_empty() {
+            return Err("Exec::new(..) got an empty word for the program".into());
+        }
         let way = Way::new(&self.prefix);
         let way = if self.shell { way.shell() } else { way };
         let asking = way.clone().asking(Asks::Terminal).if_answered();
@@ -83,6 +86,27 @@ mod tests {
         assert_eq!(argv(exec), ["/usr/bin/nice", "-n", "5", "python3", "a b"]);
         let exec = Exec::new(["sh", "-c"]).shell(true);
         assert_eq!(argv(exec), ["sh", "-c", "exec python3 'a b'"]);
+    }
+
+    #[test]
+    fn empty_names_are_refused() {
+        use crate::{Doas, Local, Runuser, Setpriv, Su, Sudo};
+        let user = "\"\" cannot be a user's name";
+        let cases: [(&dyn Method, &str); 10] = [
+            (&Exec::new(["", "x"]), "Exec::new(..) got an empty word for the program"),
+            (&Local::new().python(""), "python(..) got an empty name"),
+            (&Local::new().python_argv([""]), "python_argv(..) got an empty word for the program"),
+            (&Local::new().user(""), user),
+            (&Sudo::new().user(""), user),
+            (&Su::new().user(""), user),
+            (&Doas::new().user(""), user),
+            (&Runuser::new(""), user),
+            (&Setpriv::new("", "www"), user),
+            (&Local::new().env("A", "secret\0"), "the value of \"A\" has a NUL byte in it"),
+        ];
+        for (method, expected) in cases {
+            assert_eq!(method.plan().argv(0, &["x".into()]).unwrap_err(), expected);
+        }
     }
 
     #[test]

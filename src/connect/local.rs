@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::options::{Options, common_options};
 use super::runuser::RUNUSER;
-use super::{Method, Plan, Tool};
+use super::{Method, Plan, Tool, check_user};
 
 /// A context on the machine of its parent (the program, or a context): a child process of that, in a session of its
 /// own, with the environment and the working directory that the parent has then.
@@ -78,11 +78,12 @@ impl std::fmt::Debug for Local {
 
 impl Method for Local {
     fn plan(&self) -> Plan {
+        let tool = self.user.as_deref().map_or(Ok(()), check_user).map(|()| self.tool());
         Plan {
             name_has_pid: self.options.name.is_none(),
             env: self.env.clone(),
             current_dir: self.current_dir.clone(),
-            ..self.options.plan(|| "local".into(), Ok(self.tool()))
+            ..self.options.plan(|| "local".into(), tool)
         }
     }
 }

@@ -219,9 +219,19 @@ impl Plan {
 
     /// The words that run `command` in the way of this number, from 0.
     pub(crate) fn argv(&self, way: usize, command: &[OsString]) -> Result<Vec<OsString>, String> {
-        if matches!(&self.python, Interpreter::Argv(words) if words.is_empty()) {
-            return Err("python_argv(..) got no words".into());
+        match &self.python {
+            Interpreter::Argv(words) if words.is_empty() => {
+                return Err("python_argv(..) got no words".into());
+            }
+            Interpreter::Argv(words) if words[0].is_empty() => {
+                return Err("python_argv(..) got an empty word for the program".into());
+            }
+            Interpreter::Fixed(python) if python.is_empty() => {
+                return Err("python(..) got an empty name".into());
+            }
+            _ => {}
         }
+        self.check_environment()?;
         self.way(way)?.argv(command)
     }
 
@@ -299,6 +309,19 @@ impl Plan {
         Ok(Carrier { process, stream, stderr, terminal })
     }
 
+    /// What is wrong is said before anything is started, and without a value, which may be a secret.
+    fn check_environment(&self) -> Result<(), String> {
+        for (name, value) in &self.env {
+            if name.is_empty() || name.as_bytes().iter().any(|byte| b"=\0".contains(byte)) {
+                return Err(format!("{name:?} cannot be an environment variable's name"));
+            }
+            if value.as_bytes().contains(&0) {
+                return Err(format!("the value of {name:?} has a NUL byte in it"));
+            }
+        }
+        Ok(())
+    }
+
     fn environment(&self) -> Result<Vec<CString>, String> {
         let set = |name: &OsStr| self.env.iter().any(|(other, _)| other == name);
         let inherited = std::env::vars_os().filter(|(name, _)| !set(name));
@@ -306,10 +329,6 @@ impl Plan {
             .chain(self.env.iter().cloned())
             .map(|(name, value)| {
                 let mut entry = name.into_vec();
-                if entry.is_empty() || entry.contains(&b'=') {
-                    let name = String::from_utf8_lossy(&entry).into_owned();
-                    return Err(format!("{name:?} cannot be an environment variable's name"));
-                }
                 entry.push(b'=');
                 entry.extend(value.as_bytes());
                 c_string(OsStr::from_bytes(&entry))
@@ -324,6 +343,14 @@ impl Terminal {
         sys::set_nonblocking(ours.as_fd())?;
         Ok(Terminal { ours, theirs })
     }
+}
+
+/// Refuses what a tool would not take for a user, or for none.
+fn check_user(user: &OsStr) -> Result<(), String> {
+    if user.is_empty() || user.as_bytes()[0] == b'-' {
+        return Err(format!("{user:?} cannot be a user's name"));
+    }
+    Ok(())
 }
 
 fn c_string(text: &OsStr) -> Result<CString, String> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::options::{Options, common_options, tool_options};
-use super::{Method, Plan, Tool};
+use super::{Method, Plan, Tool, check_user};
 
 /// A context that runuser runs: of another user, where the parent is root's. With the user's groups and a session
 /// of PAM's, and the environment as it is. Linux only; nothing is asked.
@@ -33,7 +33,7 @@ impl Method for Runuser {
         let mut words = vec![self.options.program(RUNUSER), "-u".into(), self.user.clone()];
         words.extend(self.options.args.iter().cloned().chain(["--".into()]));
         let name = || format!("runuser.{}", self.user.to_string_lossy());
-        self.options.plan(name, Ok(Tool::running(words)))
+        self.options.plan(name, check_user(&self.user).map(|()| Tool::running(words)))
     }
 }
 

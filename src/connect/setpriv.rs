@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::options::{Options, common_options, tool_options};
-use super::{Method, Plan, Tool};
+use super::{Method, Plan, Tool, check_user};
 
 /// A context that setpriv runs: of another user, where the parent is root's, without PAM, and with whatever else
 /// setpriv can take away. The environment stays as it is. Linux only; nothing is asked.
@@ -39,7 +39,7 @@ impl Method for Setpriv {
         words.push("--init-groups".into());
         words.extend(self.options.args.iter().cloned().chain(["--".into()]));
         let name = || format!("setpriv.{}", self.user.to_string_lossy());
-        self.options.plan(name, Ok(Tool::running(words)))
+        self.options.plan(name, check_user(&self.user).map(|()| Tool::running(words)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::options::{Options, common_options, tool_options};
 use super::prompt::PasswordQuestion;
 use super::refusal::SU_TAKES;
-use super::{Answers, Asks, Method, Plan, Tool, Way};
+use super::{Answers, Asks, Method, Plan, Tool, Way, check_user};
 use crate::secret::Secret;
 
 /// A context that su runs: of another user, of the same machine as its parent's. For su of Linux, which asks for
@@ -71,9 +71,7 @@ impl Su {
     }
 
     fn tool(&self) -> Result<Tool, String> {
-        if self.user.is_empty() || self.user.as_encoded_bytes().starts_with(b"-") {
-            return Err(format!("{:?} cannot be a user's name", self.user));
-        }
+        check_user(&self.user)?;
         let mut words = vec![self.options.program("su")];
         words.extend(self.login.then(|| "-l".into()));
         words.extend(self.shell.iter().flat_map(|shell| ["-s".into(), shell.clone()]));

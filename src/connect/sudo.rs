@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::options::{Options, common_options, tool_options};
 use super::prompt::PasswordQuestion;
 use super::refusal::SUDO_TAKES;
-use super::{Answers, Asks, Method, Plan, Tool, Way};
+use super::{Answers, Asks, Method, Plan, Tool, Way, check_user};
 use crate::secret::Secret;
 use crate::sys;
 
@@ -146,6 +146,7 @@ impl Method for Sudo {
         let name = || format!("sudo.{}", self.user.to_string_lossy());
         let token = token();
         let tool = token.as_ref().map(|token| self.tool(token)).map_err(String::clone);
+        let tool = check_user(&self.user).and(tool);
         let question = token.map_or(PasswordQuestion::Words, PasswordQuestion::Token);
         let answers = Answers::for_tool(self.password.clone(), question, SUDO_TAKES);
         Plan { answers, ..self.options.plan(name, tool) }
