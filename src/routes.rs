@@ -45,7 +45,7 @@ const DEEPEST: usize = 100;
 /// How many ids are given out at once.
 const BLOCK: u32 = 1000;
 /// How many blocks one stream may ask for.
-const MOST_BLOCKS: usize = 4096;
+const MOST_BLOCKS: usize = 64;
 /// Of so many contexts it is remembered whom a stream's have dealt with; beyond that it is told of
 /// everybody's end.
 const MOST_DEALT: usize = 10_000;

@@ -1,13 +1,18 @@
 //! Promise: a start that code in a context asks for is made again where that may help, asks whom it was told to ask,
 //! and leaves nothing behind where it fails or nobody waits for it any more.
 
-use econtext::{Context, Function, Level, Local};
+use std::fs::File;
+use std::io::Read;
+use std::thread;
+use std::time::Duration;
+
+use econtext::{Context, Function, Level, Local, Value};
 
 mod support;
 
 use support::{
     Python, Run, TempDir, fake_ssh, for_each_kind_of_python, for_each_python, isolated, long,
-    script,
+    mkfifo, script,
 };
 
 /// A context that finds this directory's programs first.
@@ -44,6 +49,76 @@ fn counted(context: &Context, dir: &TempDir) -> String {
 const BUSY: &str = "say 'kex_exchange_identification: Connection closed by remote host' \
                     'Connection closed by 192.0.2.1 port 22'; exit 255";
 const EATS: &str = "logged_in; head -c 2000 >/dev/null; run";
+
+/// How long what would never end is waited for.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_module_starts_contexts_while_it_is_imported() {
+    isolated(|| {
+        for_each_python(|python| {
+            let run = Run::start_with(Local::new().python(&python.path), Level::Info, |modules| {
+                let start = "import sys\nfrom econtext import parent\n\
+                             try:\n    parent.local('/nonexistent')\nexcept parent.ConnectError:\n    \
+                             WORDS = '%s' % sys.exc_info()[1]\n\
+                             PID = parent.local(sys.executable).call('os:getpid')\n\
+                             def told(): return WORDS, PID\n";
+                modules.source("starts_one", start);
+            });
+            let told = run.context.call_with_deadline(DEADLINE, "starts_one:told", ());
+            let (words, pid): (String, u32) =
+                told.unwrap_or_else(|error| panic!("{}", long(&error)));
+            assert!(words.contains("/nonexistent"), "{words}");
+            assert!(pid > 1);
+        });
+    });
+}
+
+#[test]
+fn a_start_ends_in_time_while_another_thread_imports() {
+    isolated(|| {
+        let dir = TempDir::new();
+        for_each_python(|python| {
+            if python.version >= (3, 0) {
+                return; // each module has a lock of its own
+            }
+            let run = start(python, &dir);
+            run.router.modules().source(
+                "waits_for_a_fifo",
+                "import os, starts\nstarts.starts_begun.set()\nopen(os.environ['FIFO']).close()\n",
+            );
+            let fifo = mkfifo(&dir, &python.name);
+            let call = run.context.function("starts:while_another_imports").arg(fifo);
+            let (said, left): (String, Vec<String>) =
+                call.timeout(DEADLINE).call().unwrap_or_else(|error| panic!("{}", long(&error)));
+            let words = "there was no process within 0.1s: does another thread import something?";
+            assert!(said.contains(words), "{said}");
+            assert_eq!(left, Vec::<String>::new(), "{said}");
+        });
+    });
+}
+
+#[test]
+fn a_start_in_a_context_that_is_shutting_down_says_so() {
+    isolated(|| {
+        let dir = TempDir::new();
+        for_each_python(|python| {
+            let run = start(python, &dir);
+            let fifo = mkfifo(&dir, &python.name);
+            let _call = run.context.call_async::<Value>("starts:start_late", (&*fifo,)).unwrap();
+            let reader = thread::spawn(move || {
+                let mut told = File::open(fifo).unwrap();
+                run.context.shutdown().unwrap();
+                let mut said = String::new();
+                told.read_to_string(&mut said).unwrap();
+                said
+            });
+            let said = reader.join().unwrap();
+            let expected = "ConnectError: local: the context is shutting down";
+            assert_eq!(said, expected);
+        });
+    });
+}
 
 #[test]
 fn what_a_login_script_ate_is_sent_again_also_to_a_server_that_is_busy_then() {

@@ -31,6 +31,10 @@ def sleep(ready):
     ready.send(os.getpid())
     time.sleep(FOREVER)
 
+def raise_at_shutdown(ready):
+    until_shutdown(ready)
+    raise ValueError('it matters')
+
 def spin(ready):
     ready.send(os.getpid())
     while True:
@@ -636,6 +640,20 @@ fn a_call_that_returns_within_the_grace_period_is_answered() {
             let pending = stick(&router, &context, "until_shutdown");
             assert_soon(|| context.shutdown()).unwrap();
             assert_eq!(pending.get().unwrap(), Value::Text("the context is shutting down".into()));
+        });
+    });
+}
+
+#[test]
+fn what_a_function_raises_within_the_grace_period_is_told_in_its_own_words() {
+    isolated(|| {
+        for_each_python(|python| {
+            let router = router(LONG);
+            let context = router.connect(local(python)).unwrap();
+            let pending = stick(&router, &context, "raise_at_shutdown");
+            assert_soon(|| context.shutdown()).unwrap();
+            let Err(Error::Call(error)) = pending.get() else { panic!("it did not raise") };
+            assert_eq!((&*error.class, &*error.message), ("ValueError", "it matters"));
         });
     });
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use econtext::{Context, Error, ExitStatus, Level, Router, Stage};
+use econtext::{Context, Error, ExitStatus, Level, LogRecord, Router, Stage};
 
 mod support;
 
@@ -136,8 +136,17 @@ fn check(context: &Context) -> (PathBuf, (u32, u32)) {
 
 /// What the log says of a second attempt.
 fn second_attempts(log: &Log, name: &str) -> usize {
-    let records = log.records().into_iter().filter(|record| record.context == name);
-    records.filter(|record| record.message.contains("by a second attempt")).count()
+    log.records().iter().filter(|record| tells_of_a_second_attempt(record, name)).count()
+}
+
+fn tells_of_a_second_attempt(record: &LogRecord, name: &str) -> bool {
+    record.context == name && record.message.contains("by a second attempt")
+}
+
+/// The log is told a little later than who waits for the context.
+fn assert_a_second_attempt(log: &Log, name: &str) {
+    log.wait_for(&format!("the attempt of {name}"), |it| tells_of_a_second_attempt(it, name));
+    assert_eq!(second_attempts(log, name), 1, "{name}");
 }
 
 /// What ssh says of an ordinary connection is nobody's business.
@@ -227,7 +236,7 @@ fn login_scripts_may_read_a_line_of_standard_input() {
             |shell, context, log| {
                 let context = context.unwrap_or_else(|error| panic!("{}: {error}", shell.name));
                 check(&context);
-                assert_eq!(second_attempts(log, shell.name), 1, "{}", shell.name);
+                assert_a_second_attempt(log, shell.name);
             },
         );
     });
@@ -241,7 +250,7 @@ fn login_scripts_may_read_much_of_standard_input() {
             |shell, context, log| {
                 let context = context.unwrap_or_else(|error| panic!("{}: {error}", shell.name));
                 check(&context);
-                assert_eq!(second_attempts(log, shell.name), 1, "{}", shell.name);
+                assert_a_second_attempt(log, shell.name);
             },
         );
     });
@@ -264,7 +273,7 @@ fn what_is_queued_behind_a_start_that_is_made_twice_arrives_once() {
                 let note = |word| context.call_async::<()>("tasks:note", (&path, word)).unwrap();
                 let pending = ["one ", "two ", "three"].map(note);
                 pending.into_iter().for_each(|reply| reply.get().unwrap());
-                assert_eq!(second_attempts(&log, &name), 1);
+                assert_a_second_attempt(&log, &name);
                 assert_eq!(std::fs::read_to_string(&path).unwrap(), "one two three");
             });
         }
@@ -281,7 +290,7 @@ fn a_login_script_may_read_all_that_is_there() {
         // is eaten.
         user.write(".bashrc", "timeout 1 cat >/dev/null\n");
         check(&router.connect(sshd.ssh().user(user.name()).name("bash")).unwrap());
-        assert_eq!(second_attempts(&log, "bash"), 1);
+        assert_a_second_attempt(&log, "bash");
     });
 }
 

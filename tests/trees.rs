@@ -200,3 +200,38 @@ fn the_time_that_a_start_has_begins_when_its_parent_is_up() {
         router.shutdown().unwrap();
     });
 }
+
+#[test]
+fn only_who_has_children_has_the_code_for_it_and_the_core_is_sent_once() {
+    isolated(|| {
+        let router = Router::new().unwrap();
+        router.modules().source(
+            "known",
+            "import sys\nfrom econtext import core\n\n\
+             def of_parents():\n    \
+                 return [name for name in ('parent', 'start', 'routes') if 'econtext.' + name in sys.modules]\n\n\
+             def core_bytes():\n    return len(core.core_source)\n",
+        );
+        for python in interpreters() {
+            let local = || Local::new().python(&python.path);
+            let parent = router.connect(local()).unwrap();
+            let of_parents = || parent.call::<Vec<String>>("known:of_parents", ()).unwrap();
+            assert_eq!(of_parents(), Vec::<String>::new(), "{python}");
+            let first = parent.connect(local()).unwrap();
+            assert_eq!(of_parents(), ["parent", "start", "routes"], "{python}");
+            assert_eq!(first.call::<Vec<String>>("known:of_parents", ()).unwrap(), [""; 0]);
+            // The first has brought the modules; of a further one there is the plan, and not the core.
+            let core: u64 = parent.call("known:core_bytes", ()).unwrap();
+            let sent = || {
+                let node = router.tree().children.into_iter().find(|it| it.id == parent.id());
+                node.unwrap().sent.bytes
+            };
+            let before = sent();
+            parent.connect(local()).unwrap();
+            let took = sent() - before;
+            assert!((1000..core).contains(&took), "{took} bytes, and the core has {core}");
+            parent.shutdown().unwrap();
+        }
+        router.shutdown().unwrap();
+    });
+}

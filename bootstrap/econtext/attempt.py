@@ -13,6 +13,7 @@ conversation, parent, process = map(core.load, ('econtext.conversation', 'econte
 core.load('econtext.routes')
 
 ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE = 8, .25, 4  # of a server that is busy; seconds
+SLACK = 2  # seconds that a process may take beyond the time for all of the start: why there is none has better words
 LOOK = 1  # second: a signal that comes just before a wait does not end it
 LONGEST_LINE = 4096  # what is longer is not one of ssh's
 
@@ -157,7 +158,7 @@ class Start(object):
         router.defer(lambda: router.routes.take_id(lambda id: (ids.append(id), self.ring())))
         self.wait(lambda: ids, None)
         if ids[0] is None:
-            raise self.error(None, 'the parents have no more ids')
+            raise self.error(None, router.reason or 'the parents have no more ids')
         self.id, children = ids[0], []
 
         def announce():
@@ -167,9 +168,13 @@ class Start(object):
         router.defer(announce)
         self.wait(lambda: children, None)
         self.child = children[0]
+        if not self.child:
+            raise self.error(None, router.reason)
 
     def launch(self, plan, attempt):
-        if plan.get('fork'):  # it is a copy of this thread, if of any
+        # A copy is one of this thread, if of any. And where the interpreter has one import lock, os.fork() takes it,
+        # too: who is importing would wait for a thread that waits for who is importing.
+        if plan.get('fork') or process.holds_import_lock():
             return parent.launch(self.id, plan, attempt)
         try:  # a signal's handler that raises does not do so there
             _thread.start_new_thread(parent.launch, (self.id, plan, attempt))
@@ -178,8 +183,13 @@ class Start(object):
 
     def attempt(self, plan, talk):
         """Make one. Gives it, and how it ended, as `news` has it."""
-        attempt = Attempt(self.name, self.child, plan, talk, self.ring)
+        attempt, before = Attempt(self.name, self.child, plan, talk, self.ring), self.child.start
+        seconds = plan.get('timeout_ms', 0) / 1e3
+        deadline = core.clock() + seconds + SLACK
         self.launch(plan, attempt)
+        # Once there is a process, who looks after that has a clock.
+        if not self.wait(lambda: attempt.news or self.child.start is not before, deadline):
+            raise self.error(None, 'there was no process within %gs: does another thread import something?' % seconds)
         while True:
             self.wait(lambda: attempt.news, None)
             news = attempt.news.popleft()
@@ -203,6 +213,8 @@ class Start(object):
                     router.log(start.name, 30, b'a login script reads standard input: connected by a second attempt, '
                                                b'which waited for the script to end')
                 return core.Context(self.id, start.name)
+            if router.closed:
+                raise self.error(None, router.reason, name=start and start.name)
             stage, reason, printed, again, status = attempt.failure(*news[1:] + (whole,))
             left = start.left if start else 0  # the clock stands still while somebody is asked
             pause = 0
@@ -228,7 +240,13 @@ class Start(object):
         raise self.error(stage, reason, printed, status, start and start.name)
 
     def error(self, stage, reason, printed='', status=None, name=None):
-        explain, name = core.load('econtext.explain'), name or self.name
+        name = name or self.name
+        try:
+            explain = core.load('econtext.explain')
+        except ImportError:  # nothing is sent any more
+            error = parent.ConnectError(text('%s: %s') % (name, text(router.reason or reason)))
+            error.context, error.reason = name, text(router.reason or reason)
+            return error
         stage = explain.SPAWN if stage is None else stage
         error = parent.ConnectError(explain.line(name, stage, reason, printed, status))
         error.context, error.stage, error.reason = name, text(explain.rules.STAGES[stage]), text(reason)

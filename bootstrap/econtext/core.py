@@ -197,10 +197,10 @@ def load(name):
 
 def failure(prefix=''):
     """The CallError of the exception that is being handled. Never raises."""
+    kind, value, traceback = sys.exc_info()
     try:
-        return load('econtext.failure').describe(*sys.exc_info() + (prefix,))
+        return load('econtext.failure').describe(kind, value, traceback, prefix)
     except BaseException:  # the stream has ended, say
-        kind, value = sys.exc_info()[:2]
         return CallError(text(kind.__name__), text(prefix) + text(value), text('(no traceback)\n'))
 
 
@@ -275,30 +275,32 @@ class Stream(object):
         with self.lock:
             if self.ended:
                 return
-            self.owner = me
-            if src is None:
-                src = auth = self.id
-            head = HEADER.pack(20 + len(data), dst, src, auth, handle, reply_to)
-            self.queued += 44 + len(data)
-            hold = hold and self.queued < LARGE
-            if len(data) < LARGE:
-                head += data if isinstance(data, bytes) else data.tobytes()
-                head = self.sign(head) + head
-            else:
-                data = memoryview(data)
-                self.put(self.sign(head, data[:self.protect]) + head)
-                head = data
-            if hold or self.queue or self.flight is not None:
-                self.put(head)
-                if not (hold or self.full):
-                    self.write()
-            else:
-                self.write_part(head)
-            if self.queued > QUEUE_BYTES and me != self.leader:
-                waiter = _thread.allocate_lock()
-                waiter.acquire()
-                self.waiters.append(waiter)
-            self.owner = None
+            try:
+                self.owner = me
+                if src is None:
+                    src = auth = self.id
+                head = HEADER.pack(20 + len(data), dst, src, auth, handle, reply_to)
+                if len(data) < LARGE:
+                    head += data if isinstance(data, bytes) else data.tobytes()
+                    head = self.sign(head) + head
+                else:
+                    data = memoryview(data)
+                    self.put(self.sign(head, data[:self.protect]) + head)
+                    head = data
+                hold = hold and self.queued + len(head) < LARGE
+                if hold or self.queue or self.flight is not None:
+                    self.put(head)
+                    if not (hold or self.full):
+                        self.write()
+                else:
+                    self.queued += len(head)
+                    self.write_part(head)
+                if self.queued > QUEUE_BYTES and me != self.leader:
+                    waiter = _thread.allocate_lock()
+                    waiter.acquire()
+                    self.waiters.append(waiter)
+            finally:  # a signal's handler may raise
+                self.owner = None
         if self.queue and not hold:
             self.wake()
         if waiter:
@@ -310,6 +312,7 @@ class Stream(object):
 
     def put(self, part):
         self.queue.append(part)
+        self.queued += len(part)
 
     def write(self):
         """Write what is queued until the descriptor would block. The caller has the lock."""

@@ -8,6 +8,9 @@ from __future__ import absolute_import
 import errno, fcntl, os, sys, termios
 from econtext import core
 from econtext.core import clock, router, signal, text, _socket, _thread
+imp = None
+if not core.PROTOCOL:
+    import imp
 
 ROOM = 64  # descriptors that are to be free
 SELINUX = '/sys/fs/selinux/enforce'
@@ -35,6 +38,18 @@ def fork():
         except ValueError:  # another thread has emptied them
             pass
         getattr(warnings, '_filters_mutated', int)()
+
+
+def holds_import_lock():
+    """Whether this thread holds the one import lock of 2.7."""
+    if not (imp and imp.lock_held()):
+        return False
+    try:
+        imp.release_lock()
+    except RuntimeError:  # it is another thread's
+        return False
+    imp.acquire_lock()
+    return True
 
 
 def words(error):

@@ -12,8 +12,9 @@ from econtext import core
 from econtext.core import ADD_ROUTE, ALLOCATE_ID, DEL_ROUTE, GET_MODULE, PING, SHUTDOWN, Struct, dumps, router, text
 relay = core.load('econtext.relay')
 
-BLOCKS = 4096  # of ids that the master gives to what is behind one of its streams
-HALVINGS = 6  # of that, one for each level
+IDS = 64000  # that the master gives to what is behind one of its streams, in blocks of 1000
+SHARE = 16  # of them that a child gets at once
+HALVINGS = 6  # of IDS, one for each level
 DEALT = 10000  # ids that are remembered of whom a child has dealt with; beyond that it is told of everybody's end
 QUEUE_BYTES = 16 << 20  # of the parent's beyond this in a child's queue, it and the parent are not read
 ANSWERS_BYTES = 64 << 20  # that are left for small messages of siblings when there is no room for others
@@ -36,6 +37,7 @@ class Child(core.Stream):
         core.Stream.__init__(self, router.id, self.key, up.limit, up.protect, self.wake_up)
         self.sign, self.verify = self.verify, self.sign  # this is the other end of what a Stream is made for
         self.ids, self.blocks, self.announced, self.dealt = set([id]), [], set(), set()
+        self.given = 0  # ids, in blocks
         self.flight, self.fd, self.held, self.due = [], None, True, False
         self.leaving, self.written, self.timer = False, 0, None
         # What siblings have sent and is queued: where each frame ends, by `written`, and its size. It is counted apart,
@@ -81,8 +83,12 @@ class Child(core.Stream):
 
     def wake_up(self):
         if not self.due:
-            self.due = True
-            router.defer(self.look)
+            try:
+                self.due = True
+                router.defer(self.look)
+            except BaseException:  # see Router.wake
+                self.due = False
+                raise
 
     def look(self):
         self.due = False
@@ -243,7 +249,8 @@ class Routes(object):
     def __init__(self):
         self.children, self.via = {}, {}  # by id: those that are started here; of all below, the child each is behind
         self.is_full = False
-        self.free, self.given = [], 0  # blocks of ids for what is started here; how many came for it and for all below
+        # Blocks of ids; who wants some, and of how many; how many went to what is started here, and to all below.
+        self.free, self.wanted, self.given = [], core.deque(), 0
         self.services = {GET_MODULE: self.get_module, ALLOCATE_ID: self.allocate_id,
                          ADD_ROUTE: self.add_route, DEL_ROUTE: self.del_route, PING: self.ping}
 
@@ -362,29 +369,33 @@ class Routes(object):
         # No child gets more than are left for all others. So one may have half of what this context may have, which is
         # half of what its parent may have; and one that wants all leaves something to each of the others. Who is deeper
         # than HALVINGS shares with those above it: some have to be left there, too.
-        most = BLOCKS >> min(len(router.parents) - 1, HALVINGS)
-        if len(child.blocks) >= most - self.given:
-            reason = 'context %d has been given %d blocks of ids' % (src, len(child.blocks))
+        most = IDS >> min(len(router.parents) - 1, HALVINGS)
+        if child.given >= most - self.given:
+            reason = 'context %d has been given %d ids for others' % (src, child.given)
             return router.refuse(reason, src, auth, handle, reply_to, data)
-        child.blocks.append((0, 0))  # counts while it is on its way
 
         def take(block):
-            child.blocks.remove((0, 0))
             if block:
                 child.blocks.append(block)
+            else:
+                child.given -= SHARE
             child.send(src, reply_to, dumps(block, 2) if block else core.encode_dead('there are no more ids'))
-        self.ask(take)
+        child.given += SHARE
+        self.take(SHARE, take)
 
-    def ask(self, take):
-        """Have `take` called with a fresh block of ids, (first, end), or None where there is none."""
+    def ask(self):
+        """Have a fresh block of ids dealt; or those who want some told that there are no more."""
         def on_answer(src, auth, reply_to, data):
             router.handlers.pop(handle, None)
             block = data and core.decode(data)
-            if not isinstance(block, tuple):
-                self.given -= 1
-                block = None
-            take(block)
-        self.given += 1
+            if isinstance(block, tuple):
+                self.free.append(block)
+                self.deal()
+            else:
+                wanted, self.wanted = self.wanted, core.deque()
+                for count, take in wanted:
+                    self.given -= count
+                    take(None)
         handle = None  # a context that leaves is told at once, before it has one
         handle = router.add_handler(on_answer, router.parents)
         if handle in router.handlers:
@@ -392,19 +403,32 @@ class Routes(object):
 
     def take_id(self, take):
         """Have `take` called with an id for a child of this context's own, or None."""
-        while self.free and self.free[0][0] == self.free[0][1]:
-            self.free.pop(0)
-        if self.free:
-            first, end = self.free[0]
-            self.free[0] = first + 1, end
-            return take(first)
+        self.take(1, lambda block: take(block and block[0]))
 
-        def on_block(block):
+    def take(self, count, take):
+        """Have `take` called with so many ids in a row, as (first, end), or None where there are no more."""
+        self.given += count  # also while they are on their way
+        self.wanted.append((count, take))
+        if len(self.wanted) == 1:  # or a block is on its way
+            self.deal()
+
+    def deal(self):
+        while self.wanted:
+            count, take = self.wanted[0]
+            block = self.find(count)
             if not block:
-                return take(None)
-            self.free.append(block)
-            self.take_id(take)
-        self.ask(on_block)
+                return self.ask()
+            self.wanted.popleft()
+            take(block)
+
+    def find(self, count):
+        for block in self.free:
+            first, end = block
+            if first + count <= end:
+                self.free.remove(block)
+                if first + count < end:
+                    self.free.append((first + count, end))
+                return first, first + count
 
     def ping(self, child, *message):
         router.on_ping(*message[:2] + message[3:])

@@ -126,7 +126,7 @@ def interrupted():
         for ms in list(range(1, 40, 3)) + [60, 100]:
             for prefix in ['slow'], ['sh', '-c', 'printf EC0; exec sleep 60']:
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, ms / 1e3)
+                    signal.setitimer(signal.ITIMER_REAL, ms / 1e3, 5)  # again, where that comes in a finalizer, say
                     try:
                         parent.argv(prefix)
                     finally:
@@ -155,3 +155,39 @@ def shut_down():
         except Exception:
             said.append(sys.exc_info()[0].__name__)
     return said, left()
+
+
+def hold_imports(path):
+    """Have another thread import a module that waits for the other end of a FIFO."""
+    begun = starts_begun
+    thread = threading.Thread(target=__import__, args=('waits_for_a_fifo',))
+    os.environ['FIFO'] = path
+    thread.start()
+    begun.wait()
+    return thread
+
+
+starts_begun = threading.Event()
+
+
+def while_another_imports(path):
+    """Why a start fails that is made while another thread imports, and what is left of it after that."""
+    parent.local(sys.executable).shutdown()
+    words('local', python='/nonexistent')  # all code is here
+    thread = hold_imports(path)
+    said = words('local', python=sys.executable, timeout=.1)
+    open(path, 'w').close()
+    thread.join()
+    return said, left()
+
+
+def start_late(path):
+    """A context starts another while it is shutting down: `path` is told how that ends."""
+    parent.local(sys.executable)
+    with open(path, 'w') as told:
+        while not core.router.closed:
+            threading.Event().wait(.001)
+        try:
+            parent.local(sys.executable)
+        except Exception:
+            told.write('%s: %s' % (sys.exc_info()[0].__name__, sys.exc_info()[1]))
