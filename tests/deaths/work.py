@@ -168,7 +168,7 @@ def ask_for_ids_while_leaving(router):
 
     def ask():
         router.closed = True
-        router.routes.ask(heard.append)
+        router.routes.take_id(heard.append)
         router.closed = False
         lock.release()
     router.defer(ask)
