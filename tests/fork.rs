@@ -115,6 +115,20 @@ fn a_copy_shares_no_connection_with_the_original() {
 }
 
 #[test]
+fn a_copy_has_no_descriptors_of_starts_that_are_under_way_in_the_original() {
+    isolated(|| {
+        for_each_kind_of_python(|python| {
+            let run = start(python);
+            let (_, _): (i32, i32) = call(&run.context, "work:start_below");
+            let count = |context: &Context| call::<Vec<String>>(context, "work:connections").len();
+            let before = count(&fork(&run.context, "before"));
+            run.context.call::<()>("work:starting", (4,)).unwrap();
+            assert_eq!(count(&fork(&run.context, "after")), before);
+        });
+    });
+}
+
+#[test]
 fn locks_that_another_thread_holds_do_not_stop_a_copy_and_it_logs_as_itself() {
     isolated(|| {
         let dir = TempDir::new();

@@ -234,6 +234,20 @@ fn what_cannot_be_quoted_or_is_no_host_is_refused() {
 }
 
 #[test]
+fn an_argument_of_the_wrong_kind_is_refused_by_its_name() {
+    isolated(|| {
+        for_each_kind_of_python(|python| {
+            let run = start(python);
+            let said: Vec<String> = run
+                .context
+                .call("work:refused", ())
+                .unwrap_or_else(|error| panic!("{}", long(&error)));
+            assert_eq!(said, Vec::<String>::new());
+        });
+    });
+}
+
+#[test]
 fn any_program_carries_a_context_and_what_it_says_is_in_the_error() {
     isolated(|| {
         let dir = TempDir::new();

@@ -6,13 +6,13 @@ use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
-use econtext::{Context, Function, Level, Local, Value};
+use econtext::{Context, Function, Level, Local, Router, Value};
 
 mod support;
 
 use support::{
-    Python, Run, TempDir, fake_ssh, for_each_kind_of_python, for_each_python, isolated, long,
-    mkfifo, script,
+    Process, Python, Run, TempDir, fake_ssh, for_each_kind_of_python, for_each_python, isolated,
+    long, mkfifo, script,
 };
 
 /// A context that finds this directory's programs first.
@@ -116,6 +116,43 @@ fn a_start_in_a_context_that_is_shutting_down_says_so() {
             let said = reader.join().unwrap();
             let expected = "ConnectError: local: the context is shutting down";
             assert_eq!(said, expected);
+        });
+    });
+}
+
+#[test]
+fn what_nothing_looks_after_yet_ends_with_its_context() {
+    isolated(|| {
+        let dir = TempDir::new();
+        for_each_python(|python| {
+            let router =
+                Router::builder().shutdown_grace(Duration::from_millis(200)).build().unwrap();
+            router.modules().source("starts", include_str!("remote_starts/starts.py"));
+            let context = router.connect(Local::new().python(&python.path)).unwrap();
+            let fifo = mkfifo(&dir, &python.name);
+            let call = context.call_async::<()>("starts:start_and_stop_there", (&*fifo,)).unwrap();
+            let pid = std::fs::read_to_string(fifo).unwrap();
+            let process = Process::open(pid.trim().parse().unwrap());
+            assert!(process.is_running());
+            context.shutdown().unwrap();
+            process.wait_end();
+            assert!(call.get().is_err());
+        });
+    });
+}
+
+#[test]
+fn a_program_that_a_signal_interrupts_leaves_nothing_behind() {
+    isolated(|| {
+        let dir = TempDir::new();
+        for_each_python(|python| {
+            let run = start(python, &dir);
+            let (count, left, loose): (usize, Vec<String>, usize) = run
+                .context
+                .call("starts:storm", ())
+                .unwrap_or_else(|error| panic!("{}", long(&error)));
+            assert!(count > 0);
+            assert_eq!((left, loose), (Vec::new(), 0), "{python}");
         });
     });
 }

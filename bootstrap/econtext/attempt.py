@@ -130,6 +130,7 @@ class Start(object):
         for end in self.bell, self.end:
             core.private(end.fileno())
             end.setblocking(False)
+        process.waiting.add(self)
 
     def ring(self):
         try:
@@ -138,6 +139,7 @@ class Start(object):
             pass
 
     def close(self):
+        process.waiting.discard(self)
         self.bell.close()
         self.end.close()
 

@@ -376,7 +376,10 @@ class Queue(object):
             with self.lock:
                 if self.items:
                     item = self.items.popleft()
-                    self.unread[item[0], bool(item[2])] -= 20 + len(item[3])
+                    key = item[0], bool(item[2])
+                    self.unread[key] -= 20 + len(item[3])
+                    if not self.unread[key]:
+                        del self.unread[key]
                     return item
                 if self.end is not OPEN:
                     return None
@@ -461,3 +464,6 @@ def close(queue, handle, reason):
         queue.finish(reason if queue.end is OPEN else queue.end)
         # Only now: whoever has sent something has been told the reason.
         core.router.handlers.pop(handle, None)
+        credit = Credit.shared.get((core.router.id, handle))
+        if credit:
+            credit.end(queue.end)

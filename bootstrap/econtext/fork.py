@@ -28,6 +28,7 @@ class Process(processes.Process):
 
     def __init__(self, plan):
         self.tty = self.slave = None
+        self.pids, self.fds = [], []
         self.problem, self.done = 'the main thread was busy all the time', channel.Waiter(True)
         requests[id(self)] = self
         call = core.dumps(('econtext', None, 'fork.run', (id(self),), {}), 2)
@@ -40,15 +41,14 @@ class Process(processes.Process):
             raise EnvironmentError(self.problem)
 
     def copy(self):
-        fds = processes.loose[id(self)] = []
+        fds, processes.loose[id(self)] = self.fds, self
         try:
             processes.make_stream(fds, False)
             their_in, self.fd_out, self.fd, their_out = fds
             self.stderr, end = core.pipe()
             fds += end, self.stderr
             core.flush()  # or it would be said twice
-            with processes.forking:
-                self.pid = processes.fork()
+            processes.alone(processes.fork, self.pids)
             if not self.pid:
                 become(self, their_in, their_out, end)
             self.problem = None
@@ -106,8 +106,10 @@ def close(process):
     process.done.fds = None  # the thread that waits for it is not here
     processes.loose.pop(id(process))
     for others in processes.loose.values():
-        fds.update(others)
+        fds.update(others.fds)
     processes.loose.clear()
+    for start in list(processes.waiting):
+        start.close()
     for child in list(routes.children.values()):
         if child.fd is not None:
             fds.update((child.fd, child.fd_out))

@@ -24,6 +24,27 @@ def raw(word):
     return word if isinstance(word, bytes) else text(word).encode('utf-8', 'surrogateescape')
 
 
+def listed(name, words):
+    """The words of an argument that takes several."""
+    if isinstance(words, (bytes, core.text_type)):
+        raise TypeError('%s= takes a list of words, and %r is one' % (name, words))
+    words = list(words)
+    if None in words:
+        raise ValueError('%s= takes words, and not None' % name)
+    return list(map(raw, words))
+
+
+def needed(name, word):
+    if word is None or word in (b'', ''):
+        raise ValueError('%s= takes a word that is not empty, and not %r' % (name, word))
+    return word
+
+
+def check_prompt(on_prompt):
+    if on_prompt is not None and not callable(on_prompt):
+        raise TypeError('on_prompt= takes a function, and not %r' % (on_prompt,))
+
+
 def process_name():
     """What ps shows: who started it."""
     try:
@@ -39,8 +60,9 @@ def launch(python, read=texts.READ):
     stage = texts.HEAD % (process_name(), len(core.core_source)) + texts.FIRST_STAGE
     loader = texts.LOADER % (len(stage), read)
     if isinstance(python, (bytes, core.text_type)):
+        needed('python', python)
         return [raw(python), b'-c', loader], stage
-    return [b'/bin/sh', b'-c', texts.SEARCH, loader] + list(map(raw, python or texts.CANDIDATES)), stage
+    return [b'/bin/sh', b'-c', texts.SEARCH, loader] + listed('python', python or texts.CANDIDATES), stage
 
 
 def command_line(words):
@@ -62,6 +84,8 @@ def quoted(word):
 
 
 def plan(name, argv, stage, timeout=30, python=(), **more):
+    if not (hasattr(timeout, '__float__') and 0 < timeout < float('inf')):
+        raise ValueError('timeout= takes seconds, more than none, and not %r' % (timeout,))
     one = isinstance(python, (bytes, core.text_type))
     candidates = [text(raw(word)) for word in ([python] if one else python or texts.CANDIDATES)]
     return dict(more, name=text(name), argv=argv, stage=stage, candidates=candidates,
@@ -72,6 +96,9 @@ def local(python=None, name=None, env=None, cwd=None, timeout=30):
     """A context on this machine, of the same user: with these variables beside what this process has, and in that
     directory, or in this one's."""
     command, stage = launch(python)
+    for key in env or ():
+        if env[key] is None:
+            raise ValueError('env= takes text for %s, and not None' % text(needed('env', key)))
     env = [(raw(key), raw((env or {})[key])) for key in env or ()]
     return attempt.begin(name or 'local', [(plan(name or 'local', command, stage, timeout, python, env=env,
                                                  cwd=cwd and raw(cwd), name_has_pid=not name), None)])
@@ -79,7 +106,7 @@ def local(python=None, name=None, env=None, cwd=None, timeout=30):
 
 def argv(prefix, python=None, name=None, timeout=30):
     """A context by any program: the words `prefix`, and behind them those of the command."""
-    prefix = list(map(raw, prefix))
+    prefix = listed('prefix', prefix)
     if not prefix:
         raise ValueError('argv() got no words: without a program, use local()')
     program = text(os.path.basename(prefix[0]))
@@ -92,7 +119,8 @@ def ssh(host, user=None, port=None, identity=None, password=None, passphrase=Non
         python=None, name=None, on_prompt=None, timeout=30):
     """A context on another machine, by this machine's ssh and its configuration. `identity` is the file of a key; the
     password is for the host itself, not for those on the way there."""
-    host, user = raw(host), user and raw(user)
+    check_prompt(on_prompt)
+    host, user = raw(needed('host', host)), user and raw(user)
     if not host or host.startswith(b'-'):
         raise ValueError("'%s' cannot be a host's name" % handshake.printable(host))
     words = ssh_words(user, port, identity, config_file, args)
@@ -113,7 +141,7 @@ def ssh(host, user=None, port=None, identity=None, password=None, passphrase=Non
 
 
 def ssh_words(user, port, identity, config_file, args):
-    words = [b'ssh'] + list(map(raw, args))
+    words = [b'ssh'] + listed('args', args)
     if config_file:
         words += [b'-F', raw(config_file)]
     words += [b'-o', b'IgnoreUnknown=*', b'-T', b'-x']
@@ -156,9 +184,10 @@ def password_names(words, user, host):
 
 def sudo(user='root', password=None, args=(), python=None, name=None, on_prompt=None, timeout=30):
     """A context of another user of this machine: without a password if sudo wants none, else with this."""
-    name = name or text('sudo.%s') % text(user)
+    check_prompt(on_prompt)
+    name = name or text('sudo.%s') % text(needed('user', user))
     command, stage = launch(python)
-    options = [b'sudo', b'-u', raw(user)] + list(map(raw, args))
+    options = [b'sudo', b'-u', raw(user)] + listed('args', args)
     silent = options + [b'-n', b'--'] + command
     if password is None and not on_prompt:  # somebody may want a terminal though nothing is asked there
         last, talk = silent, None

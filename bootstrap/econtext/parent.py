@@ -56,6 +56,14 @@ def failed(id, report, *news):
         router.routes.gone(router.routes.children[id])
 
 
+def leave():
+    process.end_loose()
+    type(router).leave(router)
+
+
+router.leave = leave
+
+
 class Report(object):
     """Tells the master of a start that it asked for, and takes what it says to that."""
 
@@ -94,7 +102,7 @@ class Report(object):
 
     def find(self, argv):
         try:
-            printed = process.output(argv)
+            printed = process.printed(argv)
         except Exception:  # it says as little as a program that prints nothing
             printed = b''
         self('found', printed)
@@ -137,11 +145,13 @@ def launch(id, plan, report):
         with router.loading:  # as in run_call()
             core.load('econtext.routes')
             begin = core.load('econtext.start').Start
-    except Exception as error:
-        why = process.words(error)
+    except BaseException as error:
         if made:
             made.abandon()
             made.reap()
+        if not isinstance(error, Exception):  # of a signal's handler
+            raise
+        why = process.words(error)
         return router.defer(lambda: failed(id, report, SPAWN, b'', why, None))
 
     def attach():

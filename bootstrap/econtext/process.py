@@ -5,7 +5,7 @@ in that one, and what it does with its standard descriptors does nothing to ours
 Not here: what is said on the stream, on stderr and on the terminal (econtext.parent).
 """
 from __future__ import absolute_import
-import errno, fcntl, os, sys, termios
+import errno, fcntl, itertools, os, sys, termios
 from econtext import core
 from econtext.core import clock, router, signal, text, _socket, _thread
 imp = None
@@ -16,22 +16,29 @@ ROOM = 64  # descriptors that are to be free
 SELINUX = '/sys/fs/selinux/enforce'
 OUTPUT_BYTES, OUTPUT_SECONDS = 1 << 20, 5  # of a program that is asked something
 LONGEST_MS = 1e6  # that is waited at once: poll() refuses what is beyond 2^31
+LAST_FORK = .5  # seconds that who ends this process waits for one that is just being made
 AGAIN = 1  # seconds until what had no thread tries to get one
 NAME = __name__
 usual = []  # what sets the limit of descriptors back, once it has been raised
-loose = {}  # what is open for each process that nobody looks after yet, by its id(): a copy of this context closes that
+loose = {}  # the processes that nobody looks after yet, by their id(): they end with this context
+waiting = set()  # the starts that somebody waits for here: a copy of this context closes their sockets
 forking = _thread.allocate_lock()  # held while there are descriptors that a copy of this context must not have
 
 
-def fork():
-    """os.fork() without the warning of threads: nothing is called in the copy that could wait for one."""
+def fork(pids):
+    """os.fork() without the warning of threads: nothing is called in the copy that could wait for one.
+
+    The result is appended to `pids`, with nothing before that a signal's handler could interrupt.
+    """
     import warnings
+    if router.closed:  # what ends the processes below it may have been here
+        raise EnvironmentError(router.reason)
     ours = ('ignore', None, DeprecationWarning, NAME, 0)
     filters = warnings.filters  # another thread may put others in their place meanwhile
     filters.insert(0, ours)  # it is for this module alone
     getattr(warnings, '_filters_mutated', int)()
     try:
-        return os.fork()
+        pids.extend(itertools.starmap(os.fork, [()]))
     finally:
         try:
             filters.remove(ours)
@@ -50,6 +57,21 @@ def holds_import_lock():
         return False
     imp.acquire_lock()
     return True
+
+
+def alone(function, *args):
+    """Call it while no other thread makes a process, or copies this one."""
+    if imp:  # os.fork() takes this, too; and who holds it may wait for the other one
+        imp.acquire_lock()
+    try:
+        with forking:
+            return function(*args)
+    finally:
+        if imp:
+            try:
+                imp.release_lock()
+            except RuntimeError:  # this is a copy, in which os.fork() has done it
+                pass
 
 
 def words(error):
@@ -153,22 +175,36 @@ def readable(fd, deadline):
             return False
 
 
+def end_loose():
+    """This process is about to end, and nothing may be left of those that it has started."""
+    deadline = clock() + LAST_FORK
+    while not forking.acquire(False) and clock() < deadline:  # it is not released: there will be no more
+        core.Poll().poll(1)
+    for process in list(loose.values()):
+        process.kill()
+
+
 class Process(object):
     """A process that was started by a plan. EnvironmentError where it cannot be."""
+    pid = property(lambda self: self.pids and self.pids[0])
 
     def __init__(self, plan):
         self.tty = self.slave = None
-        fds = loose[id(self)] = []  # to be closed if it fails
+        self.pids, self.fds = [], []  # to be ended and to be closed if it fails
+        fds, loose[id(self)] = self.fds, self
         try:
-            with forking:
-                news = self.spawn(plan, fds)
+            news = alone(self.spawn, plan, fds)
             problem = self.refusal(news, plan['argv'][0], plan.get('timeout_ms', OUTPUT_SECONDS * 1000))
             if problem:
-                self.reap()
                 raise EnvironmentError(problem if str is bytes else text(problem))
             fds.remove(news)
             os.close(news)  # the terminal's other end stays: a program opens its own anew for each question
         except BaseException:
+            if self.pids == [0]:  # it is the copy that a signal has reached
+                os._exit(127)
+            if self.pid:
+                self.kill()
+                self.reap()
             self.attend()
             for fd in fds:
                 os.close(fd)
@@ -197,7 +233,7 @@ class Process(object):
             mode = termios.tcgetattr(self.slave)
             mode[3] &= ~termios.ECHO
             termios.tcsetattr(self.slave, termios.TCSANOW, mode)
-        self.pid = fork()
+        fork(self.pids)
         if not self.pid:
             try:
                 execute(plan['argv'], env, plan.get('cwd'), (their_in, their_out, stderr), self.slave)
@@ -214,7 +250,7 @@ class Process(object):
         """Why the program was not executed; nothing once it was."""
         if readable(news, clock() + timeout_ms / 1e3):
             return os.read(news, 4096)
-        self.signal(signal.SIGKILL, False)  # or a copy that was made by others has the pipe too
+        # It is ended now; or a copy that was made by others has the pipe, too.
         return text('%s: it was not executed within %d ms') % (text(name), timeout_ms)
 
     def signal(self, number, group):
@@ -222,6 +258,12 @@ class Process(object):
             (os.killpg if group else os.kill)(self.pid, number)
         except EnvironmentError:  # it has gone, or is another user's, and has seen the stream's end
             pass
+
+    def kill(self):
+        """End it, which may have no group of its own yet."""
+        for is_group in True, False:
+            if self.pid:
+                self.signal(signal.SIGKILL, is_group)
 
     def wait(self, done):
         """Have `done(exit status)` called when it has ended."""
@@ -281,18 +323,37 @@ class Process(object):
 
 
 def output(argv):
+    """printed(), for a thread that a signal may interrupt: its handler does not raise in the middle of that."""
+    if holds_import_lock():  # see alone()
+        return printed(argv)
+    found, waiter = [b''], core.load('econtext.channel').Waiter(True)
+
+    def run():
+        try:
+            found.append(printed(argv))
+        finally:
+            waiter.release()
+    try:
+        _thread.start_new_thread(run, ())
+    except Exception:  # there are no more threads
+        return printed(argv)
+    waiter.wait(clock() + 2 * OUTPUT_SECONDS)
+    return found[-1]
+
+
+def printed(argv):
     """What a program prints until it ends; nothing where that takes too long."""
-    printed, deadline = b'', clock() + OUTPUT_SECONDS
+    found, deadline = b'', clock() + OUTPUT_SECONDS
     try:
         process = Process({'argv': argv})
     except EnvironmentError:
         return b''
     try:
-        while len(printed) < OUTPUT_BYTES and readable(process.fd, deadline):
+        while len(found) < OUTPUT_BYTES and readable(process.fd, deadline):
             data = os.read(process.fd, core.LARGE)
             if not data:
-                return printed
-            printed += data
+                return found
+            found += data
         return b''
     finally:
         process.abandon()

@@ -136,12 +136,11 @@ def hold_stdout():
     """Have another thread be in the middle of printing whenever a copy is made."""
     sys.stdout, fork = Held(), process.fork
 
-    def fork_while_printing():
+    def fork_while_printing(pids):
         printing.acquire()
-        pid = fork()
-        if pid:
+        fork(pids)
+        if pids[0]:
             printing.release()
-        return pid
     printing, process.fork = sys.stdout.lock, fork_while_printing
 
 
@@ -159,14 +158,14 @@ def copy_in_between():
     """Have the user's code copy the process while a start makes its own copy; gives what ends these copies."""
     fork, (hold, held['end']) = process.fork, os.pipe()
 
-    def fork_twice():
+    def fork_twice(pids):
         process.fork = fork
         if not os.fork():
             os.close(held['end'])
             os.read(hold, 1)
             os._exit(0)
         os.close(hold)
-        return fork()
+        fork(pids)
     process.fork = fork_twice
 
 
@@ -208,3 +207,22 @@ def say_ended():
     watched = [function for function in router.watched.values() if function.__name__ == 'ended']
     led(lambda: [function() for function in watched])
     return len(watched)
+
+
+def starting(number):
+    """Have threads start contexts that never come up, and wait for their processes."""
+    def start():
+        try:
+            parent.argv(['sh', '-c', 'exec sleep 600'])
+        except Exception:
+            pass
+    before = len(core.router.routes.children) if core.router.routes else 0
+    for _ in range(number):
+        thread = threading.Thread(target=start)
+        thread.daemon = True
+        thread.start()
+    while True:
+        found = list(core.router.routes.children.values()) if core.router.routes else []
+        if len(found) == before + number and all(child.start for child in found):
+            return
+        threading.Event().wait(.01)

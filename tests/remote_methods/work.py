@@ -147,3 +147,24 @@ def without_terminal():
     command, stage = methods.launch(sys.executable)
     started['x'] = parent.begin('x', [(methods.plan('x', command, stage, asks='terminal'), None)])
     return started['x'].call('os:getppid') == os.getpid()
+
+
+def refused():
+    """What start says to arguments that it cannot take; each is to name the argument."""
+    said = []
+    for method, name, options in [
+            ('argv', 'prefix', {'prefix': 'nice'}), ('argv', 'prefix', {'prefix': ['nice', None]}),
+            ('ssh', 'args', {'host': 'web', 'args': '-v'}), ('ssh', 'host', {'host': None}),
+            ('ssh', 'on_prompt', {'host': 'web', 'on_prompt': 'yes'}), ('sudo', 'args', {'args': '-H'}),
+            ('sudo', 'on_prompt', {'on_prompt': 1}), ('local', 'python', {'python': ''}),
+            ('local', 'env', {'env': {'A': None}}), ('local', 'timeout', {'timeout': None}),
+            ('local', 'timeout', {'timeout': '3'}), ('local', 'timeout', {'timeout': float('inf')}),
+            ('local', 'timeout', {'timeout': float('nan')})]:
+        try:
+            getattr(parent, method)(**options)
+            said.append('%s %r: nothing' % (method, options))
+        except (ValueError, TypeError):
+            words = core.text(sys.exc_info()[1])
+            if not words.startswith(name + '= takes '):
+                said.append('%s %r: %s' % (method, options, words))
+    return said

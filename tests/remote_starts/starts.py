@@ -191,3 +191,34 @@ def start_late(path):
             parent.local(sys.executable)
         except Exception:
             told.write('%s: %s' % (sys.exc_info()[0].__name__, sys.exc_info()[1]))
+
+
+def start_and_stop_there(path):
+    """A process is there, and nothing is there yet that looks after it: `path` is told its pid."""
+    parent.local(sys.executable).shutdown()  # all code is here
+    with core.router.loading:
+        script = 'echo $$ >%s; exec sleep 600' % path
+        threading.Thread(target=words, args=('argv',), kwargs={'prefix': ['sh', '-c', script]}).start()
+        threading.Event().wait()
+
+
+def storm():
+    """Programs that are run while signals come whose handler raises: how many it has interrupted, and what is left."""
+    def interrupt(number, frame):
+        raise Interrupted
+    process = core.load('econtext.process')
+    process.output([b'true'])
+    old, count = signal.signal(signal.SIGALRM, interrupt), 0
+    try:
+        for step in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, .0001 + step % 60 / 6000.)
+                try:
+                    process.output([b'sleep', b'.005'])
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupted:
+                count += 1
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    return count, left(), len(process.loose)
